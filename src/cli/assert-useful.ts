@@ -1,0 +1,64 @@
+/** @file Options that mean nothing for the file at hand are errors: whoever gave one expected it to do something. */
+
+import type { ModelFile } from "../convert/open.ts";
+import { ReparamError } from "../core/errors.ts";
+import { archCheck, type ReadingFlags } from "./options.ts";
+
+/** Options beside `ReadingFlags` that only some files have a use for. */
+export interface TargetFlags {
+  readonly output?: string;
+  readonly height?: number;
+  readonly width?: number;
+  readonly opset?: number;
+  readonly clean?: boolean;
+  readonly allowCostlier?: boolean;
+}
+
+/** The check of the opened file for `--arch` and for options without a use. */
+export async function fileCheck(
+  flags: ReadingFlags & TargetFlags,
+): Promise<(file: ModelFile) => void> {
+  const checkArch = await archCheck(flags.arch);
+  return (file) => {
+    assertUseful(flags, file);
+    checkArch?.(file);
+  };
+}
+
+/** @throws usage, naming the first option that has no meaning for `file` or the output */
+function assertUseful(flags: ReadingFlags & TargetFlags, file: ModelFile): void {
+  const shape = given({
+    "--height": flags.height,
+    "--width": flags.width,
+    "--opset": flags.opset,
+  });
+  const graph = given({
+    "--no-clean": flags.clean === false || undefined,
+    "--allow-costlier": flags.allowCostlier,
+  });
+  if (file.kind === "checkpoint") {
+    refuse(graph, `${file.name} is a checkpoint, and the option is about the nodes of ONNX models`);
+    if (flags.output !== undefined && !/\.onnx$/i.test(flags.output)) {
+      refuse(shape, `${flags.output} is no ONNX model, which the option is about`);
+    }
+    return;
+  }
+  const reading = given({
+    "--key": flags.key,
+    "--eps": flags.eps,
+    "--family": flags.family,
+    "--recipe": flags.recipe,
+    "--no-identity": flags.identity === false || undefined,
+  });
+  refuse(reading, `${file.name} is an ONNX model: its nodes say what checkpoints leave open`);
+  refuse(shape, `${file.name} is an ONNX model: its inputs and operator set are kept`);
+}
+
+function given(options: Readonly<Record<string, unknown>>): string[] {
+  return Object.keys(options).filter((name) => options[name] !== undefined);
+}
+
+function refuse([option]: readonly string[], why: string): void {
+  if (option === undefined) return;
+  throw new ReparamError("usage", { where: option, what: why, fix: "Leave it out" });
+}

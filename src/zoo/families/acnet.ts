@@ -1,0 +1,28 @@
+/** @file ACNet: a square kernel and its two crosses. */
+
+import type { BlockRow, FamilyRow } from "../family.ts";
+import { convBn } from "./stones.ts";
+
+export const ACB: BlockRow = {
+  kind: "ACBlock",
+  anchor: "square_conv.weight",
+  graph: {
+    sum: [
+      convBn("square_conv", "square_bn"),
+      convBn("ver_conv", "ver_bn"),
+      convBn("hor_conv", "hor_bn"),
+    ],
+  },
+  deploy: { weight: "fused_conv.weight", bias: "fused_conv.bias" },
+};
+
+export const ACNET: FamilyRow = {
+  name: "acnet",
+  title: "ACNet (ACB)",
+  source: "DingXiaoH/ACNet, acnet/acb.py",
+  epsilon: 1e-5,
+  blocks: [ACB],
+  quirks: [
+    "Where the padding is smaller than half the kernel the block crops its input for the crosses; the fused weights are the same.",
+  ],
+};

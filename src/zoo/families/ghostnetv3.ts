@@ -1,0 +1,32 @@
+/** @file GhostNetV3: two MobileOne-like blocks per ghost module. */
+
+import type { BlockRow, FamilyRow } from "../family.ts";
+import { optionalConvBn, repeatedConvBn } from "./stones.ts";
+
+function branches(part: "primary" | "cheap", conv: string): BlockRow {
+  return {
+    kind: `GhostModule ${part}`,
+    anchor: `${part}_rpr_conv.0.conv.weight`,
+    graph: {
+      sum: [
+        repeatedConvBn(`${part}_rpr_conv`),
+        optionalConvBn(`${part}_rpr_scale.conv`, `${part}_rpr_scale.bn`),
+        { bn: `${part}_rpr_skip`, optional: true },
+      ],
+    },
+    deploy: { weight: `${conv}.0.weight`, bias: `${conv}.0.bias`, distinctive: false },
+    keeps: ["short_conv.**"],
+  };
+}
+
+export const GHOSTNETV3: FamilyRow = {
+  name: "ghostnetv3",
+  title: "GhostNetV3",
+  source: "huawei-noah/Efficient-AI-Backbones, ghostnetv3_pytorch/ghostnetv3.py",
+  epsilon: 1e-5,
+  blocks: [branches("primary", "primary_conv"), branches("cheap", "cheap_operation")],
+  quirks: [
+    "The fused convolution sits in a Sequential with its activation: `primary_conv.0`, `cheap_operation.0`.",
+    "The pointwise branch of a strided k×k primary convolution has stride 1 in the origin and cannot be added; the published nets have none.",
+  ],
+};

@@ -1,0 +1,29 @@
+/** @file RepLKNet: a large kernel and a small one. */
+
+import type { BlockRow, FamilyRow } from "../family.ts";
+import { convBn, optionalConvBn } from "./stones.ts";
+
+export const LARGE_KERNEL_BLOCK: BlockRow = {
+  kind: "ReparamLargeKernelConv",
+  anchor: "lkb_origin.conv.weight",
+  graph: {
+    sum: [
+      convBn("lkb_origin.conv", "lkb_origin.bn"),
+      optionalConvBn("small_conv.conv", "small_conv.bn"),
+    ],
+  },
+  deploy: { weight: "lkb_reparam.weight", bias: "lkb_reparam.bias" },
+};
+
+export const REPLKNET: FamilyRow = {
+  name: "replknet",
+  title: "RepLKNet",
+  source: "DingXiaoH/RepLKNet-pytorch, replknet.py",
+  epsilon: 1e-5,
+  prefixes: ["large_kernel"],
+  blocks: [LARGE_KERNEL_BLOCK],
+  quirks: [
+    "Only the large-kernel branches are merged; `pw1`, `pw2`, `prelkb_bn`, `preffn_bn` keep their BatchNorm in the deploy form.",
+    "The origin's merge loses the padding when the iGEMM convolution is used (RepLKNet-pytorch#48).",
+  ],
+};

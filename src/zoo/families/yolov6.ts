@@ -1,0 +1,37 @@
+/** @file YOLOv6's RepVGG blocks. */
+
+import type { FamilyRow } from "../family.ts";
+import { REPVGG_BLOCK } from "./repvgg-block.ts";
+
+export const YOLOV6: FamilyRow = {
+  name: "yolov6",
+  title: "YOLOv6 RepVGGBlock",
+  source: "meituan/YOLOv6, yolov6/layers/common.py",
+  epsilon: 1e-3,
+  prefixes: [
+    "backbone.stem",
+    "ERBlock_#.#",
+    "ERBlock_#.#.*",
+    "ERBlock_#.#.*.#",
+    "Rep_p#.*",
+    "Rep_p#.*.#",
+    "Rep_n#.*",
+    "Rep_n#.*.#",
+  ],
+  blocks: [
+    REPVGG_BLOCK,
+    {
+      kind: "ConvModule",
+      anchor: "bn.running_mean",
+      require: ["conv.weight"],
+      forbid: ["rbr_dense.conv.weight"],
+      graph: { sequence: [{ conv: "conv" }, { bn: "bn" }] },
+      deploy: { weight: "conv.weight", bias: "conv.bias", distinctive: false },
+      companion: true,
+    },
+  ],
+  quirks: [
+    "Epsilon is 1e-3, set on the built model; the checkpoint does not say it.",
+    "`switch_to_deploy` alone is wrong in the origin: `fuse_model` has to run first (YOLOv6 layers/common.py).",
+  ],
+};

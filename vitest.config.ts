@@ -1,0 +1,15 @@
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    // Suites of their own: `npm run test:pytorch`, `npm run test:web`.
+    exclude: ["test/pytorch/**", "test/web/**", "**/node_modules/**"],
+    reporters: ["dot", "./test/closing-line-reporter.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+  },
+});
+
+export default config;

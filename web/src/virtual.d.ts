@@ -1,0 +1,3 @@
+/** @file Modules that the build makes. */
+
+declare module "virtual:report.css";

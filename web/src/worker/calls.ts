@@ -1,0 +1,29 @@
+/** @file The worker's calls by name. What is not needed to read and convert a file is loaded when it is asked for. */
+
+import type { TaskOptions } from "../../../src/core/task.ts";
+import { convertSubject } from "./convert.ts";
+import { inspectSubject } from "./inspect.ts";
+import type { CallName, Calls } from "./protocol.ts";
+
+type Answers = {
+  readonly [Name in CallName]: (
+    params: Calls[Name]["params"],
+    task: TaskOptions,
+  ) => Promise<Calls[Name]["result"]>;
+};
+
+export const CALLS: Answers = {
+  inspect: ({ subject }, task) => inspectSubject(subject, task),
+  convert: ({ subject, target }, task) => convertSubject(subject, target, task),
+  net: async ({ subject }, task) => (await import("./draw-net.ts")).drawNet(subject, task),
+  block: async ({ subject, name }, task) =>
+    (await import("./describe-block.ts")).describeBlock(subject, name, task),
+  weights: async ({ training, deploy }, task) =>
+    (await import("./compare-weights.ts")).compareWeights(training, deploy, task),
+  findings: async ({ training, deploy }, task) =>
+    (await import("./explain.ts")).explainDifference(training, deploy, task),
+  outputs: async ({ training, deploy, input }, task) =>
+    (await import("./compare-outputs.ts")).compareOutputs(training, deploy, input, task),
+  race: async (params, task) => (await import("./race.ts")).race(params, task),
+  curve: async ({ file }, task) => (await import("./read-curve.ts")).readCurve(file, task),
+};

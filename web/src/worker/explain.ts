@@ -1,0 +1,18 @@
+/** @file Why two files differ. */
+
+import type { TaskOptions } from "../../../src/core/task.ts";
+import { CAUSES } from "../../../src/diagnose/causes.ts";
+import { diagnose } from "../../../src/diagnose/diagnose.ts";
+import { type FindingView, findingViews } from "../../../src/report/html/findings-markup.ts";
+import { openSubject } from "./open-subject.ts";
+import type { Subject } from "./protocol.ts";
+
+export async function explainDifference(
+  training: Subject,
+  deploy: Subject,
+  task: TaskOptions,
+): Promise<FindingView[]> {
+  const [first, second] = [await openSubject(training), await openSubject(deploy)];
+  const { findings } = await diagnose(first, second, task);
+  return findingViews(findings, CAUSES);
+}
