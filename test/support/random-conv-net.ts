@@ -35,16 +35,18 @@ export function randomConvNet(
   const g = createGraphBuilder({ opset: pick(rng, [13, 17]), name: "net" });
   const sketch: Sketch = { g, rng, dtype, everywhere };
   const inC = pick(rng, [1, 2, 3, 4, 6]);
-  let [value, channels, minSize] = [g.input("x", dtype, ["n", inC, "h", "w"]), inC, 1];
+  let [value, channels] = [g.input("x", dtype, ["n", inC, "h", "w"]), inC];
+  const reaches: number[] = [];
   const layers = 1 + rng.integer(3);
   for (let i = 0; i < layers; i++) {
     const layer = convLayer(sketch, value, channels, `layer${i}`);
-    // A value 8 wide stays usable through every layer: kernels reach at most 9, strides at most 2.
-    minSize = minSize * 2 + layer.reach;
+    reaches.push(layer.reach);
     [value, channels] = [layer.value, layer.channels];
     if (i < layers - 1 || rng.next() < 0.5) value = g.node("Relu", [value], {}, `relu${i}`);
   }
   g.output(value, dtype, undefined);
+  // From the last layer back: n positions at stride ≤ 2 need (n − 1)·2 + 1 + reach ≤ 2n + reach of the layer's input.
+  const minSize = reaches.reduceRight((positions, reach) => positions * 2 + reach, 1);
   return { model: g.build(), inC, minSize };
 }
 
