@@ -1,4 +1,7 @@
-/** @file Options that mean nothing for the file at hand are errors: whoever gave one expected it to do something. */
+/**
+ * @file Options that mean nothing for the file at hand, or beside another option, are errors: whoever gave one expected
+ * it to do something.
+ */
 
 import type { ModelFile } from "../convert/open.ts";
 import { ReparamError } from "../core/errors.ts";
@@ -23,6 +26,27 @@ export async function fileCheck(
     assertUseful(flags, file);
     checkArch?.(file);
   };
+}
+
+/** What a comparison's nets are run on, and whether they are. */
+export interface RunFlags {
+  readonly input?: string;
+  readonly golden?: readonly string[];
+  readonly images?: string;
+  readonly weightsOnly?: boolean;
+  readonly replicas?: number;
+  readonly seed?: number;
+}
+
+/** Checked before a file is opened. @throws usage, naming the first option that another one leaves without a use */
+export function assertUsefulTogether(flags: RunFlags): void {
+  const { golden, images, input, replicas, seed } = flags;
+  const inputs = given({ "--images": images, "--input": input });
+  if (flags.weightsOnly) {
+    const running = given({ "--golden": golden, "--replicas": replicas, "--seed": seed });
+    refuse([...inputs, ...running], "--weights-only runs no net, and the option is about runs");
+  }
+  if (golden) refuse(inputs, "--golden holds the input that its output was recorded for");
 }
 
 /** @throws usage, naming the first option that has no meaning for `file` or the output */

@@ -1,18 +1,10 @@
 /** @file `reparam diagnose`: why a deploy form is not its training form. */
 
 import type { Command } from "commander";
+import { addComparisonOptions, type ComparisonFlags, comparisonOptions } from "./comparison.ts";
 import { VERDICT_EXIT_CODES } from "./exit-codes.ts";
-import { addReportOption, checkReportName, writeReport } from "./html-report.ts";
-
-import {
-  addReadingOptions,
-  anyInteger,
-  archCheck,
-  positiveInteger,
-  readingOptions,
-} from "./options.ts";
+import { writeReport } from "./html-report.ts";
 import { runCommand } from "./run-command.ts";
-import { inputOptions, type VerifyFlags } from "./verify.ts";
 
 export function registerDiagnose(program: Command): void {
   const command = program
@@ -22,20 +14,8 @@ export function registerDiagnose(program: Command): void {
       "Verifies, then explains every difference: the block, the cause, how it is known, what it" +
         " does at the output, and what to do. A cause is called proved when the exact fuse with" +
         " that fault in it gives the deploy weights.",
-    )
-    .argument("<train>", "training form: .pth, .safetensors or .onnx")
-    .argument("<deploy>", "what is deployed: .pth, .safetensors or .onnx");
-  addReportOption(addReadingOptions(command))
-    .option("--input <shape|file>", "input for the nets: 1x3x224x224 (generated) or x.npy")
-    .option("--golden <files...>", "X.npy Y.npy: an input and the output recorded for it")
-    .option("--images <folder>", "real images as input (ImageNet normalisation; size from --input)")
-    .option("--weights-only", "look at weights alone; the nets are not run")
-    .option(
-      "--replicas <n>",
-      "runs that measure the noise of rounding (default: 19)",
-      positiveInteger,
-    )
-    .option("--seed <n>", "of the generated input (default: 1)", anyInteger)
+    );
+  addComparisonOptions(command)
     .addHelpText(
       "after",
       "\nExamples:\n" +
@@ -43,26 +23,16 @@ export function registerDiagnose(program: Command): void {
         "  reparam diagnose train.pth deploy.onnx --weights-only\n" +
         "  reparam diagnose train.pth deploy.onnx --golden x.npy y.npy",
     )
-    .action((train: string, deploy: string, flags: VerifyFlags) =>
+    .action((train: string, deploy: string, flags: ComparisonFlags) =>
       diagnoseCommand(train, deploy, flags),
     );
 }
 
-function diagnoseCommand(train: string, deploy: string, flags: VerifyFlags): Promise<void> {
+function diagnoseCommand(train: string, deploy: string, flags: ComparisonFlags): Promise<void> {
   return runCommand(flags, async (context) => {
-    checkReportName(flags);
+    const options = await comparisonOptions(flags, context);
     const { diagnoseFiles } = await import("../host/diagnose-files.ts");
-    const result = await diagnoseFiles(train, deploy, {
-      ...(await readingOptions(flags)),
-      ...(await inputOptions(flags)),
-      check: await archCheck(flags.arch),
-      weightsOnly: flags.weightsOnly,
-      noiseByDepth: flags.report !== undefined,
-      replicas: flags.replicas,
-      seed: flags.seed,
-      signal: context.signal,
-      onProgress: context.onProgress,
-    });
+    const result = await diagnoseFiles(train, deploy, options);
     await writeReport(flags, async () => {
       const { CAUSES } = await import("../diagnose/causes.ts");
       const { training, deploy, diagnosis, noise } = result;

@@ -1,13 +1,12 @@
 /** @file A checkpoint as one side of a comparison: its blocks fused, everything else as it is stored. */
 
-import { emittedRows } from "../algebra/emit.ts";
-import { prepareRows } from "../algebra/prepare-rows.ts";
 import type { FusedBlock } from "../convert/fuse-block.ts";
 import type { CheckpointFile } from "../convert/open.ts";
 import { planCheckpoint } from "../convert/plan-checkpoint.ts";
 import { isFloatDType } from "../core/dtype.ts";
 import { isReparamError } from "../core/errors.ts";
 import type { LazyTensor } from "../core/tensor.ts";
+import { fusedNumbers } from "./fused-numbers.ts";
 import { type Kernel, storedKernel } from "./kernel.ts";
 import { plainFolds } from "./plain-folds.ts";
 import type { Side } from "./side.ts";
@@ -22,7 +21,7 @@ export async function checkpointSide(file: CheckpointFile): Promise<Side> {
   const passed = plan?.passed ?? [...file.state.tensors.keys()];
   const tensors = new Map(passed.map((name) => [short(name), file.state.tensors.get(name)!]));
   const blocks = plan?.blocks ?? [];
-  const fused = blocks.map((block) => blockKernel(block, short));
+  const fused = blocks.map((block) => blockKernel(file.name, block, short));
   return {
     file,
     form: plan?.form ?? "deploy",
@@ -30,7 +29,7 @@ export async function checkpointSide(file: CheckpointFile): Promise<Side> {
     parts: new Map(),
     tensors,
     stored: storedKernels(tensors),
-    folds: plainFolds(tensors, fused, {
+    folds: plainFolds(file.name, tensors, fused, {
       recorded: (path) => file.state.modules.get(`${file.prefix}${path}`)?.attributes["eps"],
       // A net has one epsilon throughout, as far as anybody has seen.
       otherwise: file.reading.epsilon ?? blocks[0]?.block.epsilon.value,
@@ -39,7 +38,7 @@ export async function checkpointSide(file: CheckpointFile): Promise<Side> {
   };
 }
 
-function blockKernel(block: FusedBlock, short: (name: string) => string): Kernel {
+function blockKernel(file: string, block: FusedBlock, short: (name: string) => string): Kernel {
   const { affine, emission, weight } = block.kernel;
   return {
     name: short(block.match.prefix) || block.match.prefix,
@@ -53,9 +52,7 @@ function blockKernel(block: FusedBlock, short: (name: string) => string): Kernel
     block,
     mayBeFolded: false,
     region: undefined,
-    rows: (begin, end, bounds) => emittedRows(affine, emission, begin, end, bounds),
-    prepare: (begin, end, memory) => prepareRows(affine, emission, begin, end, { memory }),
-    biases: () => affine.biases(),
+    ...fusedNumbers(file, affine, emission),
   };
 }
 

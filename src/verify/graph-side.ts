@@ -1,7 +1,6 @@
 /** @file An ONNX graph as one side of a comparison: the regions that fuse, and every constant outside them. */
 
-import { emittedRows, weightShape } from "../algebra/emit.ts";
-import { prepareRows } from "../algebra/prepare-rows.ts";
+import { weightShape } from "../algebra/emit.ts";
 import { BATCHNORM_BIAS_ROUNDINGS, BATCHNORM_WEIGHT_ROUNDINGS } from "../algebra/scale-shift.ts";
 import type { OnnxFile } from "../convert/open.ts";
 import { decodeFloat64, isFloatDType } from "../core/dtype.ts";
@@ -10,6 +9,7 @@ import { type Graph, intAttribute, isOp, type Node } from "../ir/graph.ts";
 import { type GraphIndex, indexGraph } from "../ir/index-graph.ts";
 import { type Constant, collectConstants } from "../rewrite/constants.ts";
 import { planReparam, type Region } from "../rewrite/plan.ts";
+import { fusedNumbers } from "./fused-numbers.ts";
 import { type Kernel, storedKernel } from "./kernel.ts";
 import type { KernelParts, Side } from "./side.ts";
 import { subgraphTensors } from "./subgraph-tensors.ts";
@@ -19,7 +19,7 @@ export async function graphSide(file: OnnxFile): Promise<Side> {
   const plan = await planReparam(file.model, { allowCostlier: false });
   const constants = await collectConstants(graph, file.model.opsets.get("") ?? 0);
   const reader: ConstantReader = { graph, constants, index: indexGraph(graph) };
-  const fused = plan.regions.map((region) => regionKernel(region));
+  const fused = plan.regions.map((region) => regionKernel(file.name, region));
   const inside = new Set(plan.regions.flatMap((region) => region.nodes));
   const rest = constantsOf(
     reader,
@@ -39,7 +39,7 @@ export async function graphSide(file: OnnxFile): Promise<Side> {
   };
 }
 
-function regionKernel(region: Region): Kernel {
+function regionKernel(file: string, region: Region): Kernel {
   const { affine, emission } = region;
   const { roundings } = affine;
   const folded = mayBeFolded(region);
@@ -60,9 +60,7 @@ function regionKernel(region: Region): Kernel {
     stored: undefined,
     block: undefined,
     region,
-    rows: (begin, end, bounds) => emittedRows(affine, emission, begin, end, bounds),
-    prepare: (begin, end, memory) => prepareRows(affine, emission, begin, end, { memory }),
-    biases: () => affine.biases(),
+    ...fusedNumbers(file, affine, emission),
   };
 }
 

@@ -6,12 +6,12 @@
 
 import { type Affine, inputAffine, isRefused } from "../algebra/affine.ts";
 import { convolve } from "../algebra/convolve.ts";
-import { emission, emittedRows } from "../algebra/emit.ts";
+import { emission } from "../algebra/emit.ts";
 import { type Parameter, parameter } from "../algebra/parameter.ts";
-import { prepareRows } from "../algebra/prepare-rows.ts";
 import { batchNorm } from "../algebra/scale-shift.ts";
 import { decodeFloat64, isFloatDType } from "../core/dtype.ts";
 import { elementCount, type LazyTensor } from "../core/tensor.ts";
+import { fusedNumbers } from "./fused-numbers.ts";
 import type { Kernel } from "./kernel.ts";
 import type { PlainFold } from "./side.ts";
 
@@ -36,6 +36,7 @@ interface Norm {
 }
 
 export function plainFolds(
+  file: string,
   tensors: ReadonlyMap<string, LazyTensor>,
   blocks: readonly Kernel[],
   epsilon: EpsilonSource,
@@ -45,8 +46,8 @@ export function plainFolds(
       ({ name, shape }) => norm.path.startsWith(`${name}.`) && shape[0] === norm.channels,
     );
     const affine = block?.block?.kernel.affine;
-    if (block && affine) return [foldOf(block, affine, norm, tensors, [])];
-    return norm.after === undefined ? [] : [convolutionFold(norm.after, norm, tensors)];
+    if (block && affine) return [foldOf(file, block, affine, norm, tensors, [])];
+    return norm.after === undefined ? [] : [convolutionFold(file, norm.after, norm, tensors)];
   });
 }
 
@@ -76,6 +77,7 @@ function findNorms(tensors: ReadonlyMap<string, LazyTensor>, epsilon: EpsilonSou
 }
 
 function convolutionFold(
+  file: string,
   weightName: string,
   norm: Norm,
   tensors: ReadonlyMap<string, LazyTensor>,
@@ -106,12 +108,14 @@ function convolutionFold(
     shape: weight.shape,
     dtype: isFloatDType(weight.dtype) ? weight.dtype : ("float32" as const),
   };
-  const fold = foldOf(kernel, affine, norm, tensors, bias ? [weightName, biasName] : [weightName]);
+  const names = bias ? [weightName, biasName] : [weightName];
+  const fold = foldOf(file, kernel, affine, norm, tensors, names);
   return { ...fold, block: undefined };
 }
 
 /** The kernel whose meaning is `affine`, followed by the norm. `names` are the kernel's own tensors. */
 function foldOf<K extends Pick<Kernel, "name" | "weightName" | "biasName" | "shape" | "dtype">>(
+  file: string,
   from: K,
   affine: Affine,
   norm: Norm,
@@ -142,9 +146,7 @@ function foldOf<K extends Pick<Kernel, "name" | "weightName" | "biasName" | "sha
     block: undefined,
     mayBeFolded: false,
     region: undefined,
-    rows: (begin, end, bounds) => emittedRows(normalized, emitted, begin, end, bounds),
-    prepare: (begin, end, memory) => prepareRows(normalized, emitted, begin, end, { memory }),
-    biases: () => normalized.biases(),
+    ...fusedNumbers(file, normalized, emitted),
   };
   return { kernel, names: [...names, ...norm.names], block: from };
 }

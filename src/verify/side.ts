@@ -6,6 +6,7 @@
 import type { ModelFile } from "../convert/open.ts";
 import type { LazyTensor } from "../core/tensor.ts";
 import { checkpointSide } from "./checkpoint-side.ts";
+import { named } from "./fused-numbers.ts";
 import type { Kernel } from "./kernel.ts";
 
 export { type Kernel, storedKernel } from "./kernel.ts";
@@ -51,9 +52,10 @@ export async function openSide(file: ModelFile, deploy?: ModelFile): Promise<Sid
   if (file.kind === "onnx") {
     // Loaded when needed: two checkpoints need no graph.
     const { graphSide } = await import("./graph-side.ts");
-    return await graphSide(file);
+    return await named(file.name, graphSide(file));
   }
-  return await checkpointSide(deploy ? { ...file, deployKeys: tensorNames(deploy) } : file);
+  const compared = deploy ? { ...file, deployKeys: tensorNames(deploy) } : file;
+  return await named(file.name, checkpointSide(compared));
 }
 
 function tensorNames(file: ModelFile): ReadonlySet<string> {
