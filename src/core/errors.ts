@@ -73,6 +73,15 @@ export function inFile(name: string, error: unknown): unknown {
   });
 }
 
+/** `result`, its errors as `inFile` words them. */
+export async function namingFile<T>(name: string, result: Promise<T>): Promise<T> {
+  try {
+    return await result;
+  } catch (error) {
+    throw inFile(name, error);
+  }
+}
+
 /** Narrows an unknown error, optionally to one tag. */
 export function isReparamError(error: unknown, tag?: ErrorTag): error is ReparamError {
   return error instanceof ReparamError && (tag === undefined || error.tag === tag);

@@ -14,3 +14,12 @@ export interface TaskOptions {
   /** Stops the work between two units with a `ReparamError` tagged `aborted`. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The options of one part of a task: its labels begin with the part's name. */
+export function phase(name: string, { onProgress, signal }: TaskOptions): TaskOptions {
+  if (!onProgress) return { signal };
+  return {
+    signal,
+    onProgress: (progress) => onProgress({ ...progress, label: `${name} ${progress.label}` }),
+  };
+}

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { openModelFile } from "../convert/open.ts";
 import { memorySource } from "../core/byte-source.ts";
+import { ReparamError } from "../core/errors.ts";
 import { repVggArch } from "../zoo/nets/index.ts";
 import { convertFile } from "./convert-file.ts";
 import { createModelFile } from "./create-file.ts";
@@ -70,6 +71,21 @@ describe("convertFile", () => {
     );
     expect(await readdir(folder)).toEqual(["train.pth"]);
     expect((await convertFile(at("train.pth"), at("b.onnx"))).published).toBe(true);
+  });
+
+  test("UNDECIDED: a net that cannot be run stays so, and the reason is kept", async () => {
+    forced.word = "UNDECIDED";
+    const runtime = async () => {
+      throw new ReparamError("refused", { where: 'If "choose"', what: "no float64 reference" });
+    };
+    const { published, verification } = await convertFile(at("train.pth"), at("a.onnx"), {
+      runtime,
+    });
+    expect(published).toBe(true);
+    expect(verification).toMatchObject({
+      verdict: { word: "UNDECIDED" },
+      wholeSkipped: 'If "choose": no float64 reference',
+    });
   });
 
   test("a caller's check stops it before anything is written", async () => {

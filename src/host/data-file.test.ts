@@ -21,6 +21,18 @@ test.each([
   expect(needsDataFile(g.build())).toBe(needed);
 });
 
+test("tensors of Constant nodes count, and a lower limit may be asked for", () => {
+  const g = createGraphBuilder();
+  g.initializer("w", unread(400));
+  g.node("Constant", [], { value: unread(600) });
+  // 400 + 600 bytes
+  expect(needsDataFile(g.build(), 1000)).toBe(false);
+  expect(needsDataFile(g.build(), 999)).toBe(true);
+  // The format's own limit cannot be lifted.
+  g.initializer("large", unread(2 ** 31));
+  expect(needsDataFile(g.build(), 2 ** 40)).toBe(true);
+});
+
 test("the data file stands beside the model", () => {
   expect(dataFileOf("nets/a b.onnx")).toEqual({
     path: "nets/a b.onnx.data",

@@ -5,14 +5,10 @@
 
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { crc32 } from "node:zlib";
-import { planConversion, type TargetFormat } from "../convert/conversion.ts";
+import { planConversion } from "../convert/conversion.ts";
 import type { ModelFile } from "../convert/open.ts";
 import { ReparamError } from "../core/errors.ts";
 import type { LazyTensor, StateDict } from "../core/tensor.ts";
-import { writeModel } from "../formats/onnx/write-model.ts";
-import { writePytorch } from "../formats/pytorch/write-pytorch.ts";
-import { writeSafetensors } from "../formats/safetensors/write-safetensors.ts";
 import type { Model } from "../ir/graph.ts";
 import type { ConversionResult, TrainingResult } from "../report/result.ts";
 import type { Runtime } from "../runtime/session.ts";
@@ -27,9 +23,11 @@ import { type DatasetSplits, openDataset } from "./data/open-dataset.ts";
 import { createFileSink } from "./file-sink.ts";
 import { openFile } from "./file-source.ts";
 import { loadNodeRuntime } from "./ort-node.ts";
+import { publishModel } from "./publish-model.ts";
 import { targetFormat } from "./target-format.ts";
 import { openTrainingLog } from "./training-log.ts";
 import { openTrainingNet, type TrainingSource } from "./training-net.ts";
+import { contentOf, modelOf, writeContent } from "./write-content.ts";
 
 export interface TrainFileOptions
   extends Omit<
@@ -106,7 +104,13 @@ export async function trainFile(options: TrainFileOptions): Promise<TrainingResu
       ...(data.validation ? { validation: data.validation } : {}),
     });
     const { model, state } = result.ema ?? result;
-    await writeTrained(outPath, target, model, withUntrained(net.checkpoint, state), force);
+    const { tensors } = withUntrained(net.checkpoint, state);
+    const content = contentOf(target, tensors, () => model);
+    const { output } = await publishModel(
+      outPath,
+      { model: modelOf(content), write: (sink, data) => writeContent(content, sink, data) },
+      { force },
+    );
     const checked = await checkForms(options, net.name, model, data, runtime);
     const deploy =
       deployPath === undefined ? undefined : await convertFile(outPath, deployPath, { force });
@@ -114,7 +118,7 @@ export async function trainFile(options: TrainFileOptions): Promise<TrainingResu
     return {
       net: net.name,
       data: { kind: data.kind, path: options.dataFolder, samples: data.training.size },
-      output: await factsOf(outPath),
+      output,
       deploy: deploy && deployFacts(deploy),
       epochs: options.epochs,
       history: result.history,
@@ -159,26 +163,6 @@ function assertFree(path: string): void {
   });
 }
 
-async function writeTrained(
-  path: string,
-  target: TargetFormat,
-  model: Model,
-  state: StateDict,
-  force: boolean,
-): Promise<void> {
-  const sink = await createFileSink(path, { force });
-  try {
-    const tensors = [...state.tensors].map(([name, tensor]) => ({ name, tensor }));
-    if (target === "onnx") await writeModel(model, sink);
-    else if (target === "safetensors") await writeSafetensors(tensors, sink);
-    else await writePytorch(tensors, sink, { crc32 });
-    await sink.close();
-  } catch (error) {
-    await sink.abort();
-    throw error;
-  }
-}
-
 /** Accuracy of both forms on the validation split (the training split where there is none), and the verdict. */
 async function checkForms(
   options: TrainFileOptions,
@@ -218,12 +202,6 @@ async function checkForms(
     },
     verification: await verify(training, deploy, { signal, runtime: async () => runtime }),
   };
-}
-
-async function factsOf(path: string): Promise<{ path: string; sizeBytes: number }> {
-  const source = await openFile(path);
-  await source.close();
-  return { path, sizeBytes: source.byteLength };
 }
 
 function deployFacts(result: ConversionResult): NonNullable<TrainingResult["deploy"]> {

@@ -3,7 +3,7 @@
 import type { Affine } from "../algebra/affine.ts";
 import { type Emission, emittedRows } from "../algebra/emit.ts";
 import { prepareRows } from "../algebra/prepare-rows.ts";
-import { inFile } from "../core/errors.ts";
+import { namingFile } from "../core/errors.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** How `affine` is read as the convolution `emission`; its parameters stand in the file called `file`. */
@@ -13,20 +13,12 @@ export function fusedNumbers(
   emission: Emission,
 ): Pick<Kernel, "rows" | "prepare" | "biases"> {
   return {
-    rows: (begin, end, bounds) => named(file, emittedRows(affine, emission, begin, end, bounds)),
+    rows: (begin, end, bounds) =>
+      namingFile(file, emittedRows(affine, emission, begin, end, bounds)),
     prepare: async (begin, end, memory) => {
-      const rows = await named(file, prepareRows(affine, emission, begin, end, { memory }));
-      return { ...rows, assertStoredFinite: () => named(file, rows.assertStoredFinite()) };
+      const rows = await namingFile(file, prepareRows(affine, emission, begin, end, { memory }));
+      return { ...rows, assertStoredFinite: () => namingFile(file, rows.assertStoredFinite()) };
     },
-    biases: () => named(file, affine.biases()),
+    biases: () => namingFile(file, affine.biases()),
   };
-}
-
-/** @throws what `result` throws, bad data with the file's name before it */
-export async function named<T>(file: string, result: Promise<T>): Promise<T> {
-  try {
-    return await result;
-  } catch (error) {
-    throw inFile(file, error);
-  }
 }

@@ -4,9 +4,9 @@
  */
 
 import type { ModelFile } from "../convert/open.ts";
+import { namingFile } from "../core/errors.ts";
 import type { LazyTensor } from "../core/tensor.ts";
 import { checkpointSide } from "./checkpoint-side.ts";
-import { named } from "./fused-numbers.ts";
 import type { Kernel } from "./kernel.ts";
 
 export { type Kernel, storedKernel } from "./kernel.ts";
@@ -52,10 +52,10 @@ export async function openSide(file: ModelFile, deploy?: ModelFile): Promise<Sid
   if (file.kind === "onnx") {
     // Loaded when needed: two checkpoints need no graph.
     const { graphSide } = await import("./graph-side.ts");
-    return await named(file.name, graphSide(file));
+    return await namingFile(file.name, graphSide(file));
   }
   const compared = deploy ? { ...file, deployKeys: tensorNames(deploy) } : file;
-  return await named(file.name, checkpointSide(compared));
+  return await namingFile(file.name, checkpointSide(compared));
 }
 
 function tensorNames(file: ModelFile): ReadonlySet<string> {
