@@ -10,10 +10,11 @@ import type { Model } from "../ir/graph.ts";
 import { openSide } from "../verify/side.ts";
 import { chooseInputs, type Verification, type VerifyOptions, verify } from "../verify/verify.ts";
 import { explainBlocks, groupFaults } from "./block-level.ts";
-import { CAUSES, type CauseId } from "./causes.ts";
+import type { CauseId } from "./causes.ts";
 import { createEffectMeter } from "./effect.ts";
 import { finding, formFindings, prefixFindings, tensorFindings } from "./file-level.ts";
 import type { BlockFault, Finding } from "./finding.ts";
+import { fixOf } from "./fix-of.ts";
 import { type Golden, goldenFindings } from "./golden-level.ts";
 import { graphFindings } from "./graph-level.ts";
 import { exactDeploy, knownModel } from "./known-model.ts";
@@ -116,7 +117,7 @@ async function weightFindings(
     ...formFindings(training, deploy),
     // Many converters strip the prefix on purpose: worth a word only where something is wrong.
     ...(differs ? prefixFindings(training, deploy) : []),
-    ...groups.map((group, i) => fromGroup(group, effects[i])),
+    ...groups.map((group, i) => fromGroup(group, effects[i], fixOf(group, training, weights))),
     // What equal outputs explain (one side folded more) is no fault.
     ...(differs ? tensors : tensors.filter(({ cause }) => !QUESTIONS.has(cause))),
   ];
@@ -197,7 +198,7 @@ function withWholeEffect(
 /** Details of single blocks kept where they differ. */
 const MAX_DETAILS = 8;
 
-function fromGroup(group: readonly BlockFault[], effect: Finding["effect"]): Finding {
+function fromGroup(group: readonly BlockFault[], effect: Finding["effect"], fix: string): Finding {
   const [first] = group as readonly [BlockFault, ...BlockFault[]];
   const details = [...new Set(group.map((fault) => fault.detail))];
   return {
@@ -210,7 +211,7 @@ function fromGroup(group: readonly BlockFault[], effect: Finding["effect"]): Fin
         ? { ...first.evidence, details: details.slice(0, MAX_DETAILS) }
         : first.evidence,
     effect,
-    fix: CAUSES[first.cause].fix,
+    fix,
   };
 }
 

@@ -97,4 +97,32 @@ describe("--no-identity", () => {
     expect(cli.run("inspect", "bare.pth", ...reading).stdout).toContain("∥ identity");
     expect(cli.run("inspect", "bare.pth", ...flags).stdout).not.toContain("identity");
   });
+
+  const fixes = (...args: string[]): string[] => {
+    const { findings } = cli.json("diagnose", ...args, "--weights-only").document as {
+      findings: { cause: string; fix: string }[];
+    };
+    return findings.map(({ cause, fix }) => `${cause}: ${fix}`);
+  };
+
+  test("is named where the branch is missing and no key says that it should be there", () => {
+    const [missing] = fixes("bare.pth", "without.pth", ...reading);
+    expect(missing).toMatch(/^identity-missing: .*read the training form with --no-identity\.$/);
+    const [extra] = fixes("bare.pth", "with.pth", ...reading, "--no-identity");
+    expect(extra).toMatch(/^branch-extra: .*leave --no-identity out/);
+  });
+
+  test("is not named where the branch has keys", async () => {
+    cli.write("keyed.pth", await smallCheckpoint());
+    const gone = await smallCheckpoint((tensors) => {
+      for (const name of [...tensors.keys()]) {
+        if (name.startsWith("stage2.1.rbr_identity.")) tensors.delete(name);
+      }
+    });
+    cli.write("gone.pth", gone);
+    expect(cli.run("convert", "gone.pth", "-o", "gone-deploy.pth").status).toBe(0);
+    expect(fixes("keyed.pth", "gone-deploy.pth")).toEqual([
+      "identity-missing: Fuse rbr_identity too: it exists where input and output channels agree and the stride is 1.",
+    ]);
+  });
 });
