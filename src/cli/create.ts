@@ -2,22 +2,23 @@
 
 import { Argument, type Command, Option } from "commander";
 import { ReparamError } from "../core/errors.ts";
-import { MAX_BLOCKS } from "../zoo/limits.ts";
 import type { CreateRepVggOptions, RepVggArch } from "../zoo/nets/index.ts";
-import { anyInteger, forceOption, integerList, jsonOption, positiveInteger } from "./options.ts";
+import {
+  addCustomNetOptions,
+  type CustomNetFlags,
+  customRepVgg,
+  refuseCustomNet,
+} from "./custom-net.ts";
+import { anyInteger, forceOption, jsonOption, positiveInteger } from "./options.ts";
 import { runCommand } from "./run-command.ts";
 
-interface CreateFlags {
+interface CreateFlags extends CustomNetFlags {
   readonly output: string;
   readonly form: "training" | "deploy";
   readonly seed: number;
   readonly statistics: NonNullable<CreateRepVggOptions["statistics"]>;
   readonly classes?: number;
   readonly inChannels?: number;
-  readonly blocks?: readonly number[];
-  readonly widths?: readonly number[];
-  readonly stem?: number;
-  readonly groups?: number;
   readonly height?: number;
   readonly width?: number;
   readonly opset?: number;
@@ -26,7 +27,7 @@ interface CreateFlags {
 }
 
 export function registerCreate(program: Command): void {
-  program
+  const command = program
     .command("create")
     .summary("a RepVGG, named or custom, with seeded weights")
     .description(
@@ -41,15 +42,8 @@ export function registerCreate(program: Command): void {
     )
     .option("--seed <n>", "of the weights", anyInteger, 0)
     .option("--classes <n>", "outputs of the classifier (default: 1000)", positiveInteger)
-    .option("--in-channels <n>", "channels of the image (default: 3)", positiveInteger)
-    .option("--blocks <list>", "custom net: blocks per stage, e.g. 4,6,16,1", integerList)
-    .option("--widths <list>", "custom net: channels per stage, e.g. 64,128,256,512", integerList)
-    .option(
-      "--stem <n>",
-      "custom net: channels of the first block (default: min(64, first width))",
-      positiveInteger,
-    )
-    .option("--groups <n>", "custom net: groups of every second block", positiveInteger)
+    .option("--in-channels <n>", "channels of the image (default: 3)", positiveInteger);
+  addCustomNetOptions(command)
     .addOption(
       new Option("--statistics <kind>", "what the batch norms hold")
         .choices(["random", "fresh", "gamma1", "gamma001"])
@@ -73,7 +67,8 @@ function create(name: string | undefined, flags: CreateFlags): Promise<void> {
   return runCommand(flags, async (context) => {
     const { createModelFile } = await import("../host/create-file.ts");
     if (!flags.output.toLowerCase().endsWith(".onnx")) refuseGraphOptions(flags);
-    const arch = name === undefined ? customRepVgg(flags) : await namedArch(name, flags);
+    const facts = { inputChannels: flags.inChannels, classes: flags.classes };
+    const arch = name === undefined ? customRepVgg(flags, facts) : await namedArch(name, flags);
     const result = await createModelFile(arch, flags.output, {
       form: flags.form,
       seed: flags.seed,
@@ -104,64 +99,10 @@ function refuseGraphOptions(flags: CreateFlags): void {
 }
 
 async function namedArch(name: string, flags: CreateFlags): Promise<RepVggArch> {
-  for (const option of ["blocks", "widths", "stem", "groups"] as const) {
-    if (flags[option] === undefined) continue;
-    throw new ReparamError("usage", {
-      where: `--${option}`,
-      what: `describes a custom net, but ${name} was named`,
-      fix: "Give a name or --blocks and --widths",
-    });
-  }
+  refuseCustomNet(flags, name);
   const { repVggArch } = await import("../zoo/nets/index.ts");
   return repVggArch(name, {
     ...(flags.classes === undefined ? {} : { classes: flags.classes }),
     ...(flags.inChannels === undefined ? {} : { inputChannels: flags.inChannels }),
   });
-}
-
-const STAGES = 4;
-
-/** What describes a custom net. */
-export type CustomNetFlags = Pick<
-  CreateFlags,
-  "blocks" | "widths" | "stem" | "groups" | "inChannels" | "classes"
->;
-
-/** The net that `--blocks`, `--widths`, `--stem` and `--groups` describe. @throws usage */
-export function customRepVgg(flags: CustomNetFlags): RepVggArch {
-  const { blocks, widths, groups = 1 } = flags;
-  if (blocks?.length !== STAGES || widths?.length !== STAGES) {
-    throw new ReparamError("usage", {
-      where: "custom net",
-      what: "neither a name nor a custom net was given, expected --blocks and --widths with four numbers each",
-      fix: "For example reparam create RepVGG-A0 -o a0.pth",
-    });
-  }
-  const count = 1 + blocks.reduce((sum, n) => sum + n, 0);
-  if (count > MAX_BLOCKS) {
-    throw new ReparamError("usage", {
-      where: "--blocks",
-      what: `${count} blocks, expected at most ${MAX_BLOCKS}`,
-    });
-  }
-  const stem = flags.stem ?? Math.min(64, widths[0]!);
-  const odd = [stem, ...widths].find((width) => width % groups !== 0);
-  if (odd !== undefined) {
-    throw new ReparamError("usage", {
-      where: "--groups",
-      what: `${groups} groups do not divide ${odd} channels`,
-    });
-  }
-  return {
-    layout: "repvgg",
-    inputChannels: flags.inChannels ?? 3,
-    stem,
-    stageBlocks: blocks,
-    stageWidths: widths,
-    // As in the published grouped variants: every second block, the stem being block 0.
-    groups: Array.from({ length: count }, (_, i) => (i >= 2 && i % 2 === 0 ? groups : 1)),
-    classes: flags.classes ?? 1000,
-    se: "none",
-    auxHeads: false,
-  };
 }

@@ -95,6 +95,27 @@ export function anyInteger(text: string): number {
   throw new InvalidArgumentError("Expected a whole number.");
 }
 
+export function notNegative(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError("Expected a number of at least 0.");
+}
+
+export function wholeNumber(text: string): number {
+  const value = notNegative(text);
+  if (Number.isInteger(value)) return value;
+  throw new InvalidArgumentError("Expected a whole number.");
+}
+
+/** `0.485,0.456,0.406` */
+export function numberList(text: string): number[] {
+  return text.split(",").map((part) => {
+    const value = Number(part);
+    if (part.trim() !== "" && Number.isFinite(value)) return value;
+    throw new InvalidArgumentError("Expected numbers with commas between them.");
+  });
+}
+
 /** `4,6,16,1` */
 export function integerList(text: string): number[] {
   return text.split(",").map(positiveInteger);

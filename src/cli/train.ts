@@ -1,34 +1,37 @@
 /** @file `reparam train`: trains a net on a folder of images and leaves the training form, verified against its deploy form. */
 
 import { existsSync } from "node:fs";
-import { Argument, type Command, InvalidArgumentError, Option } from "commander";
+import { Argument, type Command, Option } from "commander";
 import { ReparamError } from "../core/errors.ts";
 import type { DataFacts, TrainFileOptions } from "../host/train-file.ts";
-import type { EpochRecord, StepRecord } from "../train/train-model.ts";
 import type { RepVggArch } from "../zoo/nets/index.ts";
-import { customRepVgg } from "./create.ts";
+import {
+  addCustomNetOptions,
+  type CustomNetFlags,
+  customRepVgg,
+  refuseCustomNet,
+} from "./custom-net.ts";
 import { VERDICT_EXIT_CODES } from "./exit-codes.ts";
 import { addReportOption, checkReportName, type ReportFlags, writeReport } from "./html-report.ts";
 import {
   anyInteger,
   forceOption,
-  integerList,
   jsonOption,
+  notNegative,
+  numberList,
   positiveInteger,
   positiveNumber,
+  wholeNumber,
 } from "./options.ts";
-import { type CommandContext, runCommand } from "./run-command.ts";
+import { runCommand } from "./run-command.ts";
+import { trainListeners } from "./train-progress.ts";
 
-interface TrainFlags extends ReportFlags {
+interface TrainFlags extends ReportFlags, CustomNetFlags {
   readonly data: string;
   readonly epochs: number;
   readonly output: string;
   readonly deploy?: string;
   readonly key?: string;
-  readonly blocks?: readonly number[];
-  readonly widths?: readonly number[];
-  readonly stem?: number;
-  readonly groups?: number;
   readonly imageSize?: number;
   readonly batch: number;
   readonly accumulate: number;
@@ -77,11 +80,8 @@ export function registerTrain(program: Command): void {
     .requiredOption("--epochs <n>", "passes over the data", positiveInteger)
     .requiredOption("-o, --output <file>", "training form: .pth, .safetensors or .onnx")
     .option("--deploy <file>", "write the deploy form too")
-    .option("--key <name>", "which state dict inside a checkpoint, e.g. ema")
-    .option("--blocks <list>", "custom net: blocks per stage, e.g. 1,2,2,1", integerList)
-    .option("--widths <list>", "custom net: channels per stage, e.g. 32,64,128,128", integerList)
-    .option("--stem <n>", "custom net: channels of the first block", positiveInteger)
-    .option("--groups <n>", "custom net: groups of every second block", positiveInteger)
+    .option("--key <name>", "which state dict inside a checkpoint, e.g. ema");
+  addCustomNetOptions(command)
     .option(
       "--image-size <n>",
       "height and width of samples from image folders (default: 224)",
@@ -153,7 +153,7 @@ function train(net: string | undefined, flags: TrainFlags): Promise<void> {
     const result = await trainFile({
       ...(await trainOptions(net, flags)),
       signal: context.signal,
-      ...listeners(context),
+      ...trainListeners(context),
     });
     await writeReport(flags, () => ({ command: "train", result }));
     const { trainingJson, trainingText } = await import("../report/training.ts");
@@ -205,75 +205,24 @@ async function trainOptions(net: string | undefined, flags: TrainFlags): Promise
 }
 
 async function netOf(net: string | undefined, flags: TrainFlags): Promise<TrainFileOptions["net"]> {
+  const { key } = flags;
+  if (net !== undefined) refuseCustomNet(flags, net);
+  if (net !== undefined && (existsSync(net) || /\.[a-z]+$/i.test(net))) {
+    return { file: net, ...(key === undefined ? {} : { key }) };
+  }
+  if (key !== undefined) {
+    throw new ReparamError("usage", {
+      where: "--key",
+      what: "is about a checkpoint to train on from, and none was given",
+      fix: "Leave it out",
+    });
+  }
   if (net === undefined) {
     return ({ channels, classes }: DataFacts) =>
-      customRepVgg({ ...flags, inChannels: channels, classes });
-  }
-  if (existsSync(net) || /\.[a-z]+$/i.test(net)) {
-    return { file: net, ...(flags.key === undefined ? {} : { key: flags.key }) };
+      customRepVgg(flags, { inputChannels: channels, classes });
   }
   const { repVggArch } = await import("../zoo/nets/index.ts");
   repVggArch(net); // an unknown name is said before the data is looked at
   return ({ channels, classes }: DataFacts): RepVggArch =>
     repVggArch(net, { inputChannels: channels, classes });
-}
-
-/** The progress line per step; a line per epoch on standard error where that is no terminal, so that logs show life. */
-function listeners(context: CommandContext): Pick<TrainFileOptions, "onStep" | "onEpoch"> {
-  let first: StepRecord | undefined;
-  return {
-    onStep: (record) => {
-      first ??= record;
-      context.onProgress?.({
-        label: stepLabel(record, first),
-        done: record.step,
-        total: record.totalSteps,
-      });
-    },
-    onEpoch: (record) => context.note(epochLine(record)),
-  };
-}
-
-function stepLabel(record: StepRecord, first: StepRecord): string {
-  const { epoch, loss, accuracy, step, totalSteps, samples, elapsedMs } = record;
-  const perStepMs = (elapsedMs - first.elapsedMs) / Math.max(1, step - first.step);
-  const speed = perStepMs > 0 ? `${Math.round((1000 * samples) / perStepMs)} img/s` : "";
-  const left = formatDuration(perStepMs * (totalSteps - step));
-  return `epoch ${epoch}  loss ${loss.toFixed(3)}  ${(100 * accuracy).toFixed(1)} %  ${speed}  ${left} left`;
-}
-
-function epochLine({ epoch, loss, accuracy, validationAccuracy }: EpochRecord): string {
-  const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
-  const validation =
-    validationAccuracy === undefined ? "" : `, validation ${percent(validationAccuracy)}`;
-  return `epoch ${epoch}: loss ${loss.toFixed(4)}, accuracy ${percent(accuracy)}${validation}`;
-}
-
-/** `4:05` or `1:02:03` */
-export function formatDuration(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-  const shown = parts[0] === 0 ? parts.slice(1) : parts;
-  return shown.map((n, i) => (i === 0 ? `${n}` : `${n}`.padStart(2, "0"))).join(":");
-}
-
-function notNegative(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isFinite(value) && value >= 0) return value;
-  throw new InvalidArgumentError("Expected a number of at least 0.");
-}
-
-function wholeNumber(text: string): number {
-  const value = notNegative(text);
-  if (Number.isInteger(value)) return value;
-  throw new InvalidArgumentError("Expected a whole number.");
-}
-
-/** `0.485,0.456,0.406` */
-function numberList(text: string): number[] {
-  return text.split(",").map((part) => {
-    const value = Number(part);
-    if (part.trim() !== "" && Number.isFinite(value)) return value;
-    throw new InvalidArgumentError("Expected numbers with commas between them.");
-  });
 }

@@ -138,6 +138,10 @@ describe("train", () => {
       "labelSmoothing",
     ],
     [[...NET, ...RUN, "-o", "x.txt"], 64, "ending .txt"],
+    [["RepVGG-A0", "--stem", "4", ...RUN, "-o", "x.pth"], 64, "--stem: describes a custom net"],
+    [["d.pth", ...NET, ...RUN, "-o", "x.pth"], 64, "--blocks: describes a custom net, but d.pth"],
+    [[...NET, "--key", "ema", ...RUN, "-o", "x.pth"], 64, "--key: is about a checkpoint"],
+    [["RepVGG-A0", "--key", "ema", ...RUN, "-o", "x.pth"], 64, "--key: is about a checkpoint"],
     [[...NET, ...RUN, "--lr", "1e30", "-o", "x.pth"], 65, "training step"],
     [[...NET, ...RUN, "--mean", "0.5", "-o", "x.pth"], 64, "--mean, --std"],
   ] as const)("%o exits with %i", (args, expected, message) => {
