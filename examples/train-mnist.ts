@@ -5,25 +5,14 @@
  * Measured with seed 1: 98.85 % after one epoch, 99.2 % after two (docs/training.md).
  */
 
-import { trainFile } from "../src/host/train-file.ts";
-import { trainingText } from "../src/report/training.ts";
-import { MNIST_ARCH, MNIST_NORMALIZATION, mnistFolder } from "./mnist-model.ts";
+import { MNIST_ARCH } from "./mnist-model.ts";
+import { trainOnMnist } from "./mnist-training.ts";
 
 const [epochs = "1", out = "mnist.pth"] = process.argv.slice(2);
 
-const result = await trainFile({
-  net: () => MNIST_ARCH,
-  dataFolder: mnistFolder(),
-  outPath: out,
-  force: true,
+await trainOnMnist(MNIST_ARCH, out, {
   epochs: Number(epochs),
-  batch: 64,
-  schedule: { learningRate: 0.1, warmupEpochs: 0.1 },
-  optimizer: { type: "sgd", momentum: 0.9, nesterov: true, weightDecay: 1e-4 },
   augment: { cropPadding: 1 },
-  normalization: MNIST_NORMALIZATION,
-  threads: 2,
-  seed: 1,
   onStep: ({ step, totalSteps, loss, accuracy, elapsedMs, samples }) => {
     if (step % 100 !== 0) return;
     const speed = ((1000 * step * samples) / elapsedMs).toFixed(0);
@@ -33,4 +22,3 @@ const result = await trainFile({
     );
   },
 });
-console.log(trainingText(result).join("\n"));

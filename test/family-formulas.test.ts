@@ -85,6 +85,19 @@ function times(x: Image, factor: Float64Array): Image {
   return mapChannels(x, (value, c) => value * (factor.length === 1 ? factor[0]! : factor[c]!));
 }
 
+/** A token mixer of MobileOne's branches less a batch norm, scaled and added to the input. */
+function repMixer(
+  w: Weights,
+  x: Image,
+  names: Parameters<typeof manyBranches>[2],
+  normName: string,
+  scale: string,
+): Image {
+  const mixer = manyBranches(w, x, names, 4, 4);
+  const norm = mapChannels(w.bn(x, normName), (value) => -value);
+  return add(x, times(add(mixer, norm), w.tensor(scale, [4, 1, 1])));
+}
+
 /** Average pooling with the padding counted. */
 function average(x: Image, kernel: number, padding: number): Image {
   const weight = new Float64Array(x.channels * kernel * kernel).fill(1 / (kernel * kernel));
@@ -556,34 +569,28 @@ const FORMULAS: readonly Formula[] = [
     name: "fastvit RepMixer",
     inC: 4,
     deploy: REPARAM_CONV,
-    forward: (w, x) => {
-      const mixer = manyBranches(
+    forward: (w, x) =>
+      repMixer(
         w,
         x,
         ["mixer.rbr_conv", "mixer.rbr_scale", "mixer.rbr_skip", "bn"],
-        4,
-        4,
-      );
-      const norm = mapChannels(w.bn(x, "norm.rbr_skip"), (value) => -value);
-      return add(x, times(add(mixer, norm), w.tensor("layer_scale", [4, 1, 1])));
-    },
+        "norm.rbr_skip",
+        "layer_scale",
+      ),
   },
   {
     family: "timm-fastvit",
     name: "timm-fastvit RepMixer",
     inC: 4,
     deploy: REPARAM_CONV,
-    forward: (w, x) => {
-      const mixer = manyBranches(
+    forward: (w, x) =>
+      repMixer(
         w,
         x,
         ["mixer.conv_kxk", "mixer.conv_scale", "mixer.identity", "bn"],
-        4,
-        4,
-      );
-      const norm = mapChannels(w.bn(x, "norm.identity"), (value) => -value);
-      return add(x, times(add(mixer, norm), w.tensor("layer_scale.gamma", [4, 1, 1])));
-    },
+        "norm.identity",
+        "layer_scale.gamma",
+      ),
   },
   {
     family: "timm-fastvit",

@@ -106,13 +106,20 @@ function dropRole(role: PlainBranch["role"]): Parameters<typeof onSum>[2] {
   return (block, branch) => (branch.role === role ? undefined : branchKernel(block, branch));
 }
 
-function everyNorm(change: (branch: PlainBranch) => void): (block: PlainBlock) => void {
-  return (block) => block.branches.forEach(change);
+/** A mistake on the batch norm of every branch. */
+function onNorms(cause: CauseId, name: string, change: (bn: PlainBranch["bn"]) => void): Injection {
+  return onParameters(cause, name, ({ branches }) => {
+    for (const { bn } of branches) change(bn);
+  });
 }
 
-/** The same by a branch chosen by its position. */
-function firstNorm(change: (branch: PlainBranch) => void): (block: PlainBlock) => void {
-  return (block) => change(block.branches[0]!);
+/** The same on the first branch alone. */
+function onFirstNorm(
+  cause: CauseId,
+  name: string,
+  change: (bn: PlainBranch["bn"]) => void,
+): Injection {
+  return onParameters(cause, name, ({ branches: [first] }) => change(first!.bn));
 }
 
 function mapTaps(
@@ -136,27 +143,15 @@ function shiftRole(
 }
 
 export const INJECTIONS: readonly Injection[] = [
-  onParameters(
-    "bn-epsilon",
-    "1e-3 everywhere",
-    everyNorm((b) => {
-      b.bn.epsilon = 1e-3;
-    }),
-  ),
-  onParameters(
-    "bn-epsilon",
-    "1e-2 in one branch",
-    firstNorm((b) => {
-      b.bn.epsilon = 1e-2;
-    }),
-  ),
-  onParameters(
-    "bn-epsilon",
-    "an odd one, 2.34e-4",
-    everyNorm((b) => {
-      b.bn.epsilon = 2.34e-4;
-    }),
-  ),
+  onNorms("bn-epsilon", "1e-3 everywhere", (bn) => {
+    bn.epsilon = 1e-3;
+  }),
+  onFirstNorm("bn-epsilon", "1e-2 in one branch", (bn) => {
+    bn.epsilon = 1e-2;
+  }),
+  onNorms("bn-epsilon", "an odd one, 2.34e-4", (bn) => {
+    bn.epsilon = 2.34e-4;
+  }),
   onSum("identity-missing", "", dropRole("identity"), has("identity")),
   onSum("pointwise-missing", "", dropRole("pointwise"), (b) => has("pointwise")(b) && spatial(b)),
   onSum("branch-missing", "first dense", (block, branch, j) =>
@@ -195,52 +190,32 @@ export const INJECTIONS: readonly Injection[] = [
     },
     (b) => has("identity")(b) && b.group > 1,
   ),
-  onParameters(
-    "running-mean-ignored",
-    "everywhere",
-    everyNorm((b) => {
-      b.bn.mean.fill(0);
-    }),
-  ),
-  onParameters(
-    "running-mean-ignored",
-    "in one branch",
-    firstNorm((b) => {
-      b.bn.mean.fill(0);
-    }),
-  ),
-  onParameters(
-    "bn-bias-ignored",
-    "everywhere",
-    everyNorm((b) => {
-      b.bn.beta.fill(0);
-    }),
-  ),
+  onNorms("running-mean-ignored", "everywhere", (bn) => {
+    bn.mean.fill(0);
+  }),
+  onFirstNorm("running-mean-ignored", "in one branch", (bn) => {
+    bn.mean.fill(0);
+  }),
+  onNorms("bn-bias-ignored", "everywhere", (bn) => {
+    bn.beta.fill(0);
+  }),
   onKernel("bias-dropped", "", (kernel) => {
     kernel.bias.fill(0);
   }),
   onParameters(
     "conv-bias-dropped",
     "",
-    everyNorm((b) => {
-      b.bias = undefined;
-    }),
+    ({ branches }) => {
+      for (const branch of branches) branch.bias = undefined;
+    },
     (b) => b.branches.some((x) => x.bias),
   ),
-  onParameters(
-    "gamma-ignored",
-    "everywhere",
-    everyNorm((b) => {
-      b.bn.gamma.fill(1);
-    }),
-  ),
-  onParameters(
-    "square-root-missing",
-    "everywhere",
-    everyNorm((b) => {
-      b.bn.variance = b.bn.variance.map((v) => (v + b.bn.epsilon) ** 2 - b.bn.epsilon);
-    }),
-  ),
+  onNorms("gamma-ignored", "everywhere", (bn) => {
+    bn.gamma.fill(1);
+  }),
+  onNorms("square-root-missing", "everywhere", (bn) => {
+    bn.variance = bn.variance.map((v) => (v + bn.epsilon) ** 2 - bn.epsilon);
+  }),
   onParameters("bn-swapped", "first two branches", (block) => {
     const [a, b] = block.branches;
     [a!.bn, b!.bn] = [b!.bn, a!.bn];
@@ -257,32 +232,24 @@ export const INJECTIONS: readonly Injection[] = [
     },
     (block, net) => otherBlock(block, net) !== undefined,
   ),
-  onParameters(
-    "bn-folded-twice",
-    "everywhere",
-    everyNorm((b) => {
-      // BN(BN(v)) = s²v + s(β − μs) + (β − μs): the same as one BN with these parameters.
-      const { gamma, beta, mean, variance, epsilon } = b.bn;
-      for (let o = 0; o < gamma.length; o++) {
-        const s = gamma[o]! / Math.sqrt(variance[o]! + epsilon);
-        const shift = beta[o]! - mean[o]! * s;
-        gamma[o] = s * s;
-        beta[o] = s * shift + shift;
-        mean[o] = 0;
-        variance[o] = 1 - epsilon;
-      }
-    }),
-  ),
-  onParameters(
-    "bn-not-folded",
-    "everywhere",
-    everyNorm((b) => {
-      b.bn.gamma.fill(1);
-      b.bn.beta.fill(0);
-      b.bn.mean.fill(0);
-      b.bn.variance.fill(1 - b.bn.epsilon);
-    }),
-  ),
+  onNorms("bn-folded-twice", "everywhere", (bn) => {
+    // BN(BN(v)) = s²v + s(β − μs) + (β − μs): the same as one BN with these parameters.
+    const { gamma, beta, mean, variance, epsilon } = bn;
+    for (let o = 0; o < gamma.length; o++) {
+      const s = gamma[o]! / Math.sqrt(variance[o]! + epsilon);
+      const shift = beta[o]! - mean[o]! * s;
+      gamma[o] = s * s;
+      beta[o] = s * shift + shift;
+      mean[o] = 0;
+      variance[o] = 1 - epsilon;
+    }
+  }),
+  onNorms("bn-not-folded", "everywhere", (bn) => {
+    bn.gamma.fill(1);
+    bn.beta.fill(0);
+    bn.mean.fill(0);
+    bn.variance.fill(1 - bn.epsilon);
+  }),
   onKernel(
     "kernel-transposed",
     "",
