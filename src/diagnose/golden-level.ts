@@ -271,28 +271,29 @@ function toFloat32(input: Tensor): Tensor {
 }
 
 function mapChannels(input: Tensor, change: (value: number, channel: number) => number): Tensor {
-  const [, c = 1] = input.shape;
-  const plane = input.shape.slice(2).reduce((a, b) => a * b, 1);
-  const values = decodeFloat64(input.bytes, input.dtype);
-  return tensor(
-    "float32",
-    input.shape,
-    Float32Array.from(values, (value, i) => change(value, Math.floor(i / plane) % c)),
-  );
+  const { values, channels, plane } = planes(input);
+  const made = values.map((value, i) => change(value, Math.floor(i / plane) % channels));
+  return tensor("float32", input.shape, Float32Array.from(made));
 }
 
 function reversedChannels(input: Tensor): Tensor {
-  const [, c = 1] = input.shape;
-  const plane = input.shape.slice(2).reduce((a, b) => a * b, 1);
-  const values = decodeFloat64(input.bytes, input.dtype);
-  return tensor(
-    "float32",
-    input.shape,
-    Float32Array.from(values, (_, i) => {
-      const channel = Math.floor(i / plane) % c;
-      return values[i + (c - 1 - 2 * channel) * plane]!;
-    }),
-  );
+  const { values, channels, plane } = planes(input);
+  const made = values.map((_, i) => {
+    const channel = Math.floor(i / plane) % channels;
+    return values[i + (channels - 1 - 2 * channel) * plane]!;
+  });
+  return tensor("float32", input.shape, Float32Array.from(made));
+}
+
+/** The numbers of an input of shape [batch, channels, …]; `plane` of them per channel. */
+function planes({ shape, bytes, dtype }: Tensor): {
+  readonly values: Float64Array;
+  readonly channels: number;
+  readonly plane: number;
+} {
+  const [, channels = 1, ...spatial] = shape;
+  const plane = spatial.reduce((a, b) => a * b, 1);
+  return { values: decodeFloat64(bytes, dtype), channels, plane };
 }
 
 /** Along axis 1. */

@@ -58,3 +58,13 @@ export function capturedValues(node: Node): Set<string> {
   }
   return captured;
 }
+
+/** Values that are a graph output, an operand, or captured by an inner graph. */
+export function usedValues(graph: Graph): Set<string> {
+  const used = new Set(graph.outputs.map((output) => output.name));
+  for (const node of graph.nodes) {
+    for (const input of node.inputs) used.add(input);
+    for (const captured of capturedValues(node)) used.add(captured);
+  }
+  return used;
+}

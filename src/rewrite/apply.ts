@@ -7,7 +7,7 @@
 import { ReparamError } from "../core/errors.ts";
 import { int64Tensor, type LazyTensor, lazyTensor } from "../core/tensor.ts";
 import { type Attribute, type Graph, type Model, type Node, nodeLabel } from "../ir/graph.ts";
-import { capturedValues } from "../ir/index-graph.ts";
+import { usedValues } from "../ir/index-graph.ts";
 import { createNameScope, type NameScope } from "../ir/names.ts";
 import { validateModel } from "../ir/validate.ts";
 import { isLinearLayer } from "./cost.ts";
@@ -79,15 +79,6 @@ function dropUnused(graph: Graph, before: Graph): Graph {
     ),
     valueInfos: new Map([...graph.valueInfos].filter(([name]) => made.has(name))),
   };
-}
-
-function usedValues(graph: Graph): Set<string> {
-  const used = new Set(graph.outputs.map((output) => output.name));
-  for (const node of graph.nodes) {
-    for (const input of node.inputs) used.add(input);
-    for (const captured of capturedValues(node)) used.add(captured);
-  }
-  return used;
 }
 
 interface FusedRegion {

@@ -181,35 +181,30 @@ export const gather: ShapeRule = async ({ node, where, input, values }) => {
   return [{ dtype, shape: out, values: picked }];
 };
 
-export const depthToSpace: ShapeRule = ({ node, input }) => {
-  const { dtype, shape } = input(0);
-  const block = intAttribute(node, "blocksize", 1);
-  return [
-    {
-      dtype,
-      shape: shape?.map((dim, i) =>
-        i === 0
-          ? dim
-          : mapDim(dim, (n) => (i === 1 ? Math.floor(n / block ** 2) : n * block), block === 1),
-      ),
-    },
-  ];
-};
+/** Pixels and channels exchanged: `channels` and `size` are what becomes of one axis each. */
+function blockMove(
+  channels: (n: number, block: number) => number,
+  size: (n: number, block: number) => number,
+): ShapeRule {
+  return ({ node, input }) => {
+    const { dtype, shape } = input(0);
+    const block = intAttribute(node, "blocksize", 1);
+    const moved = shape?.map((dim, i) =>
+      i === 0 ? dim : mapDim(dim, (n) => (i === 1 ? channels : size)(n, block), block === 1),
+    );
+    return [{ dtype, shape: moved }];
+  };
+}
 
-export const spaceToDepth: ShapeRule = ({ node, input }) => {
-  const { dtype, shape } = input(0);
-  const block = intAttribute(node, "blocksize", 1);
-  return [
-    {
-      dtype,
-      shape: shape?.map((dim, i) =>
-        i === 0
-          ? dim
-          : mapDim(dim, (n) => (i === 1 ? n * block ** 2 : Math.floor(n / block)), block === 1),
-      ),
-    },
-  ];
-};
+export const depthToSpace: ShapeRule = blockMove(
+  (n, block) => Math.floor(n / block ** 2),
+  (n, block) => n * block,
+);
+
+export const spaceToDepth: ShapeRule = blockMove(
+  (n, block) => n * block ** 2,
+  (n, block) => Math.floor(n / block),
+);
 
 /** Resize and Upsample: sizes, or floor(in · scale). Newer options that change this leave the size unknown. */
 export const resize: ShapeRule = async ({ node, opset, input, values }) => {

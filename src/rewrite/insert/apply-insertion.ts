@@ -6,7 +6,7 @@
 import type { LazyTensor } from "../../core/tensor.ts";
 import { editGraph } from "../../ir/edit.ts";
 import type { Graph, Model, Node } from "../../ir/graph.ts";
-import { capturedValues } from "../../ir/index-graph.ts";
+import { usedValues } from "../../ir/index-graph.ts";
 import { createNameScope } from "../../ir/names.ts";
 import { preservingTensors } from "./block-tensors.ts";
 import { emitBlock } from "./emit-block.ts";
@@ -94,13 +94,4 @@ function dropOrphans(before: Graph, after: Graph): Graph {
     if (removeNodes.length === 0 && removeInitializers.length === 0) return graph;
     graph = editGraph(graph, { removeNodes, removeInitializers });
   }
-}
-
-function usedValues(graph: Graph): Set<string> {
-  const used = new Set(graph.outputs.map((output) => output.name));
-  for (const node of graph.nodes) {
-    for (const input of node.inputs) used.add(input);
-    for (const captured of capturedValues(node)) used.add(captured);
-  }
-  return used;
 }
