@@ -6,6 +6,8 @@
 import type { Memory } from "../core/memory.ts";
 import { type Affine, rowSize, tapCount } from "./affine.ts";
 import { type Emission, emittedRows } from "./emit.ts";
+import type { ScaledRows } from "./loops/row-loops.ts";
+import { rowLoops } from "./loops/row-loops-wasm.ts";
 import { readStored, type StoredNumbers } from "./parameter.ts";
 import { type Term, termsOf } from "./terms.ts";
 
@@ -44,6 +46,7 @@ export async function prepareRows(
   const outPerGroup = e.outC / e.group;
   const firstChannel = (o: number): number =>
     v.support.start[o]! - Math.floor(o / outPerGroup) * width;
+  const loops = rowLoops();
   const loaded = await Promise.all(terms.map((term) => loadTerm(term, begin, end, memory)));
   // A term that fills the whole row goes first: it needs no zeros under it.
   const filling = loaded.findIndex(({ term }) => fillsRow(term, width, taps));
@@ -54,26 +57,58 @@ export async function prepareRows(
       await v.weights(begin, end, false);
     },
     compute: (from, to, values, bounds) => {
-      if (filling < 0) {
-        values.fill(0, 0, (to - from) * size);
-        bounds?.fill(0, 0, (to - from) * size);
-      }
-      for (const [index, { term, numbers, factors }] of loaded.entries()) {
-        const stored = term.width * term.positions.length;
-        for (let o = from; o < to; o++) {
-          const channel = firstChannel(o) + (term.channelShift?.[o] ?? 0);
-          const row: RowTask = {
-            from: (o - begin) * stored,
-            to: (o - from) * size + channel * taps,
-            taps,
-            factor: factors[o - begin]!,
-          };
-          if (index === 0 && filling >= 0) fillRow(numbers, stored, row, values, bounds);
-          else addRow(numbers, term, row, values, bounds);
+      const range = { from, to, begin };
+      const add = (target: Float64Array, scaledBy: (scaled: ScaledRows) => ScaledRows): void => {
+        if (filling < 0) target.fill(0, 0, (to - from) * size);
+        for (const [index, term] of loaded.entries()) {
+          const scaled = scaledBy(scaledRows(term, range));
+          if (!fillsRow(term.term, width, taps)) {
+            const at = rowStarts(term.term, range, { size, taps, firstChannel });
+            const { positions, width: stored } = term.term;
+            loops.addTaps(target, scaled, { at, positions, width: stored, taps });
+          } else if (index === 0) loops.fillRows(target, scaled);
+          else loops.addRows(target, scaled);
         }
-      }
+      };
+      add(values, (scaled) => scaled);
+      // |a·b| is |a|·|b|, rounded alike: the sums of magnitudes are the same sums of other numbers.
+      if (bounds) add(bounds, magnitudes);
     },
   };
+}
+
+interface RowRange {
+  readonly from: number;
+  readonly to: number;
+  /** The first prepared row. */
+  readonly begin: number;
+}
+
+function scaledRows({ term, numbers, factors }: LoadedTerm, range: RowRange): ScaledRows {
+  const [first, last] = [range.from - range.begin, range.to - range.begin];
+  const stored = term.width * term.positions.length;
+  return {
+    stored: numbers.subarray(first * stored, last * stored),
+    factors: factors.subarray(first, last),
+  };
+}
+
+function magnitudes({ stored, factors }: ScaledRows): ScaledRows {
+  return { stored: stored.map(Math.abs), factors: factors.map(Math.abs) };
+}
+
+/** Where the stored rows begin among the computed ones, `[to − from]`. */
+function rowStarts(
+  term: Term,
+  { from, to }: RowRange,
+  row: { size: number; taps: number; firstChannel: (o: number) => number },
+): Int32Array {
+  const starts = new Int32Array(to - from);
+  for (let o = from; o < to; o++) {
+    const channel = row.firstChannel(o) + (term.channelShift?.[o] ?? 0);
+    starts[o - from] = (o - from) * row.size + channel * row.taps;
+  }
+  return starts;
 }
 
 /** For weights that are made in another way: computed here once, handed out later. */
@@ -132,45 +167,4 @@ function fillsRow(term: Term, width: number, taps: number): boolean {
     term.positions.length === taps &&
     term.positions.every((position, t) => position === t)
   );
-}
-
-interface RowTask {
-  /** First number in the stored kernel and in the output. */
-  readonly from: number;
-  readonly to: number;
-  /** Taps of one output channel. */
-  readonly taps: number;
-  readonly factor: number;
-}
-
-function fillRow(
-  numbers: StoredNumbers,
-  count: number,
-  { from, to, factor }: RowTask,
-  values: Float64Array,
-  bounds: Float64Array | undefined,
-): void {
-  for (let i = 0; i < count; i++) values[to + i] = numbers[from + i]! * factor;
-  if (!bounds) return;
-  for (let i = 0; i < count; i++) bounds[to + i] = Math.abs(numbers[from + i]! * factor);
-}
-
-function addRow(
-  numbers: StoredNumbers,
-  { positions, width }: Term,
-  { from, to, taps, factor }: RowTask,
-  values: Float64Array,
-  bounds: Float64Array | undefined,
-): void {
-  const count = positions.length;
-  for (let t = 0; t < count; t++) {
-    // One tap of all channels at a time: a loop per channel would cost more than it does for 1×1 kernels.
-    let index = to + positions[t]!;
-    for (let source = from + t; source < from + width * count; source += count) {
-      const added = numbers[source]! * factor;
-      values[index] = values[index]! + added;
-      if (bounds) bounds[index] = bounds[index]! + Math.abs(added);
-      index += taps;
-    }
-  }
 }

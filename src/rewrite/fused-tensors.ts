@@ -5,6 +5,7 @@
 
 import type { Affine } from "../algebra/affine.ts";
 import { type Emission, weightShape } from "../algebra/emit.ts";
+import { rowLoops } from "../algebra/loops/row-loops-wasm.ts";
 import { type PreparedRows, prepareRows } from "../algebra/prepare-rows.ts";
 import { DTYPE_BYTES, encodeFloat64, type FloatDType } from "../core/dtype.ts";
 import { badData } from "../core/errors.ts";
@@ -64,7 +65,6 @@ function fusedWeight(
 
 /** Numbers computed at once: 128 KiB of float64, so that they are still in the processor's cache when rounded. */
 const BLOCK_ELEMENTS = 2 ** 14;
-let scratch = new Float64Array(0);
 
 interface Range {
   /** Rows. */
@@ -85,10 +85,9 @@ async function encodeRows(
   const { rowSize } = rows;
   const itemBytes = DTYPE_BYTES[dtype];
   const step = Math.max(1, Math.floor(BLOCK_ELEMENTS / rowSize));
-  if (scratch.length < step * rowSize) scratch = new Float64Array(step * rowSize);
-  const values = scratch;
   for (let begin = first; begin < last; begin += step) {
     const stop = Math.min(last, begin + step);
+    const { values } = rowLoops().block(stop - begin, rowSize);
     rows.compute(begin, stop, values, undefined);
     const from = Math.max(start, begin * rowSize);
     const to = Math.min(end, stop * rowSize);
@@ -105,21 +104,11 @@ async function encodeRows(
   }
 }
 
-/** From here on a number rounds to infinity in float32: half a unit of the last place above the largest, 2¹²⁸ − 2¹⁰³. */
-const FLOAT32_OVERFLOW = 2 ** 128 - 2 ** 103;
-
 /** Rounds once and stores. Index of the first number that is then not finite; −1 if there is none. */
 function encodeInto(values: Float64Array, dtype: FloatDType, bytes: Uint8Array): number {
   if (dtype !== "float32" || bytes.byteOffset % 4 !== 0) {
     bytes.set(encodeFloat64(values, dtype));
     return firstNonFinite(bytes, dtype);
   }
-  const rounded = new Float32Array(bytes.buffer, bytes.byteOffset, values.length);
-  let wrong = -1;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    rounded[i] = value;
-    if (!(Math.abs(value) < FLOAT32_OVERFLOW) && wrong < 0) wrong = i;
-  }
-  return wrong;
+  return rowLoops().round(values, new Float32Array(bytes.buffer, bytes.byteOffset, values.length));
 }

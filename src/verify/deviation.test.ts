@@ -153,7 +153,12 @@ test("rows of any number and size give what one loop over all numbers gives", as
 test("a tally of a unit that is no rounding asks for bounds always", () => {
   const grid: Unit = { at: () => 0.5 };
   const tally = createTally(grid, 1, 2);
-  tally.add(Float64Array.of(1, 2), Float64Array.of(1.25, 2), 2, 0, () => new Float64Array(2));
+  tally.add(
+    Float64Array.of(1, 2),
+    Float64Array.of(1.25, 2),
+    { rows: 1, first: 0 },
+    () => new Float64Array(2),
+  );
   expect(tally.result()).toMatchObject({
     omega: 0.5, // 0.25 of a grid step of 0.5
     maxAbsError: 0.25,

@@ -10,6 +10,7 @@
  * instead. So A is computed only where some number of a part of the kernel is farther off than that.
  */
 
+import { rowLoops } from "../algebra/loops/row-loops-wasm.ts";
 import { type FloatDType, SMALLEST_SUBNORMAL, UNIT_ROUNDOFF } from "../core/dtype.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import { withMemories } from "../core/memory.ts";
@@ -98,7 +99,7 @@ export async function deviation(
     }
   });
   const bias = createTally(unit.bias, outC, 1);
-  bias.add(exactBias.values, foundBias.values, outC, 0, () => exactBias.bounds);
+  bias.add(exactBias.values, foundBias.values, { rows: outC, first: 0 }, () => exactBias.bounds);
   return { weight: weight.result(), bias: bias.result() };
 }
 
@@ -111,15 +112,15 @@ interface Chunk {
 
 function compareChunk({ begin, end, exact, other }: Chunk, tally: Tally, rowSize: number): void {
   const step = Math.max(1, Math.floor(BLOCK_ELEMENTS / Math.max(rowSize, 1)));
-  const size = Math.min(step, end - begin) * rowSize;
-  const [values, found] = [new Float64Array(size), new Float64Array(size)];
+  const most = Math.min(step, end - begin);
   let bounds: Float64Array | undefined;
   for (let from = begin; from < end; from += step) {
     const to = Math.min(end, from + step);
+    const { values, found } = rowLoops().block(to - from, rowSize);
     exact.compute(from, to, values, undefined);
     other.compute(from, to, found, undefined);
-    tally.add(values, found, (to - from) * rowSize, from * rowSize, () => {
-      bounds ??= new Float64Array(size);
+    tally.add(values, found, { rows: to - from, first: from }, () => {
+      bounds ??= new Float64Array(most * rowSize);
       exact.compute(from, to, values, bounds);
       return bounds;
     });

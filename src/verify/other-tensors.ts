@@ -166,7 +166,7 @@ async function differenceOf(
     decodeFloat64(await counterpart.read(), counterpart.dtype),
   ];
   const tally = createTally(roundingUnit("float32"), 1, exact.length);
-  tally.add(exact, found, exact.length, 0, () => exact.map(Math.abs));
+  tally.add(exact, found, { rows: 1, first: 0 }, () => exact.map(Math.abs));
   const formats = (["bfloat16", "float16", "tfloat32"] as const).filter(
     (format) =>
       found.every((value) => onGrid(value, format)) &&
