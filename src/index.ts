@@ -168,7 +168,8 @@ export { type Verification, type VerifyOptions, verify } from "./verify/verify.t
 export type { BlockCertificate, BlockStatus, WeightCertificate } from "./verify/weights.ts";
 // Families and nets.
 export { FAMILIES } from "./zoo/families/index.ts";
-export type { BlockRow, FamilyRow } from "./zoo/family.ts";
+export { FAMILY_NOTES } from "./zoo/families/notes.ts";
+export type { BlockRow, FamilyNotes, FamilyRow } from "./zoo/family.ts";
 export {
   type BuildRepVggOptions,
   buildRepVgg,

@@ -1,21 +1,25 @@
 /** @file The documentation of the built-in families, made from their rows. */
 
-import type { BlockRow, FamilyRow } from "./family.ts";
+import type { BlockRow, FamilyNotes, FamilyRow } from "./family.ts";
 
 /** docs/families.md: one table, then each family's quirks. */
-export function formatFamilyTable(families: readonly FamilyRow[]): string {
+export function formatFamilyTable(
+  families: readonly FamilyRow[],
+  notes: Readonly<Record<string, FamilyNotes>>,
+): string {
   const rows = families.flatMap((family) =>
     family.blocks.map((block, i) => formatBlock(i === 0 ? family : undefined, block, family)),
   );
-  const quirks = families.map((family) =>
-    [
-      `### ${family.title} (\`${family.name}\`)`,
+  const quirks = families.map(({ name, title }) => {
+    const { source, quirks: lines } = notes[name]!;
+    return [
+      `### ${title} (\`${name}\`)`,
       "",
-      `Source: ${family.source}.`,
+      `Source: ${source}.`,
       "",
-      ...family.quirks.map((quirk) => `- ${quirk}`),
-    ].join("\n"),
-  );
+      ...lines.map((line) => `- ${line}`),
+    ].join("\n");
+  });
   return `${[
     "# Block families",
     "",

@@ -12,14 +12,10 @@ export interface FamilyRow {
   readonly name: string;
   /** For people: the project and the block. */
   readonly title: string;
-  /** Where the facts come from. */
-  readonly source: string;
   /** BatchNorm epsilon where the checkpoint does not say it. */
   readonly epsilon: number;
   /** Tried in this order; a key belongs to the first block that claims it. */
   readonly blocks: readonly BlockRow[];
-  /** One line each, with source: what surprises people about this family. */
-  readonly quirks: readonly string[];
   /**
    * Shapes of block prefixes that speak for this family where several fit: `stage#.#` matches the last two parts of
    * `module.stage2.1` (`#`: digits, `*`: one part, a leading `^`: the whole prefix).
@@ -29,6 +25,14 @@ export interface FamilyRow {
   readonly within?: readonly string[];
   /** Keys that the origin's deploy form deletes (a trailing `.**` means everything below). */
   readonly drops?: readonly string[];
+}
+
+/** What the documentation says of a family beside its row. */
+export interface FamilyNotes {
+  /** Where the facts come from. */
+  readonly source: string;
+  /** One line each, with source: what surprises people about this family. */
+  readonly quirks: readonly string[];
 }
 
 /** One kind of block: one fused convolution (or linear layer). */

@@ -30,12 +30,7 @@ const GOOD = `{
 describe("parseRecipe", () => {
   test("fills in what a recipe may leave out", () => {
     const row = parseRecipe("my.json", GOOD);
-    expect([row.name, row.title, row.source, row.quirks]).toEqual([
-      "my-block",
-      "my-block",
-      "my.json",
-      [],
-    ]);
+    expect([row.name, row.title]).toEqual(["my-block", "my-block"]);
     expect(row.blocks[0]?.graph).toEqual({
       sum: [{ conv: "main" }, { bn: "skip", optional: true }],
     });

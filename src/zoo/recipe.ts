@@ -36,12 +36,7 @@ export function parseRecipe(where: string, text: string): FamilyRow {
     const found = checkVariables(block);
     if (found) fail(`/blocks/${i}/${found.key}`, found.what);
   }
-  return {
-    ...row,
-    title: row.title ?? row.name,
-    source: row.source ?? where,
-    quirks: row.quirks ?? [],
-  };
+  return { ...row, title: row.title ?? row.name };
 }
 
 /** Variables have to be bound where they are used: by the anchor or by an `each` around. */

@@ -189,9 +189,7 @@ describe("recognize", () => {
     const recipe: FamilyRow = {
       name: "mine",
       title: "mine",
-      source: "here",
       epsilon: 1e-4,
-      quirks: [],
       blocks: [
         {
           kind: "Mine",

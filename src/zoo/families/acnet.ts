@@ -19,10 +19,6 @@ export const ACB: BlockRow = {
 export const ACNET: FamilyRow = {
   name: "acnet",
   title: "ACNet (ACB)",
-  source: "DingXiaoH/ACNet, acnet/acb.py",
   epsilon: 1e-5,
   blocks: [ACB],
-  quirks: [
-    "Where the padding is smaller than half the kernel the block crops its input for the crosses; the fused weights are the same.",
-  ],
 };

@@ -53,12 +53,6 @@ export const DBB_BLOCK: BlockRow = {
 export const DBB: FamilyRow = {
   name: "dbb",
   title: "Diverse Branch Block",
-  source: "DingXiaoH/DiverseBranchBlock, diversebranchblock.py",
   epsilon: 1e-5,
   blocks: [DBB_BLOCK],
-  quirks: [
-    "`dbb_1x1_kxk.idconv1.weight` holds the difference to the identity kernel; the identity itself is not stored.",
-    "`bn1` and `dbb_avg.bn` pad with the value BatchNorm gives for zero, so a pointwise convolution before the k×k one is exact at the border.",
-    "Depthwise blocks have no `dbb_1x1` and average the input itself.",
-  ],
 };

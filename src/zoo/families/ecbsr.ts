@@ -22,7 +22,6 @@ function edge(name: string): Stone {
 export const ECBSR: FamilyRow = {
   name: "ecbsr",
   title: "ECBSR",
-  source: "xindongzhang/ECBSR, models/ecb.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -51,11 +50,5 @@ export const ECBSR: FamilyRow = {
       },
       deploy: { weight: "conv3x3.weight", bias: "conv3x3.bias", distinctive: false },
     },
-  ],
-  quirks: [
-    "The branches are padded with the first bias between their two convolutions, not with zero.",
-    "The block fuses itself on the fly in eval mode; the branches show in train mode only.",
-    "Whether a block has its identity branch (`with_idt`) is not in the checkpoint: it is taken as present where input and output channels agree, and that is said.",
-    "The fused weights keep the name `conv3x3`.",
   ],
 };

@@ -16,7 +16,6 @@ const MIXER: Stone = {
 export const FASTVIT: FamilyRow = {
   name: "fastvit",
   title: "FastViT",
-  source: "apple/ml-fastvit, models/fastvit.py",
   epsilon: 1e-5,
   prefixes: ["token_mixer", "patch_embed.#"],
   blocks: [
@@ -46,9 +45,5 @@ export const FASTVIT: FamilyRow = {
     },
     MOBILEONE_BLOCK,
     LARGE_KERNEL_BLOCK,
-  ],
-  quirks: [
-    "RepMixer is x + layer_scale · (mixer(x) − norm(x)); `norm` is a MobileOne block that has nothing but an identity BatchNorm.",
-    "`convffn.conv` keeps its BatchNorm in the origin's deploy form.",
   ],
 };

@@ -22,11 +22,6 @@ function branches(part: "primary" | "cheap", conv: string): BlockRow {
 export const GHOSTNETV3: FamilyRow = {
   name: "ghostnetv3",
   title: "GhostNetV3",
-  source: "huawei-noah/Efficient-AI-Backbones, ghostnetv3_pytorch/ghostnetv3.py",
   epsilon: 1e-5,
   blocks: [branches("primary", "primary_conv"), branches("cheap", "cheap_operation")],
-  quirks: [
-    "The fused convolution sits in a Sequential with its activation: `primary_conv.0`, `cheap_operation.0`.",
-    "The pointwise branch of a strided k×k primary convolution has stride 1 in the origin and cannot be added; the published nets have none.",
-  ],
 };

@@ -6,7 +6,6 @@ import { optionalConvBn, repeatedConvBn } from "./stones.ts";
 export const MMPRETRAIN_MOBILEONE: FamilyRow = {
   name: "mmpretrain-mobileone",
   title: "mmpretrain MobileOne",
-  source: "open-mmlab/mmpretrain, mmpretrain/models/backbones/mobileone.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -22,5 +21,4 @@ export const MMPRETRAIN_MOBILEONE: FamilyRow = {
       deploy: { weight: "branch_reparam.weight", bias: "branch_reparam.bias" },
     },
   ],
-  quirks: ["BatchNorm is called `norm`, the identity branch `branch_norm`."],
 };

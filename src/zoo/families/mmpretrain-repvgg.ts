@@ -6,7 +6,6 @@ import { convBn } from "./stones.ts";
 export const MMPRETRAIN_REPVGG: FamilyRow = {
   name: "mmpretrain-repvgg",
   title: "mmpretrain RepVGG",
-  source: "open-mmlab/mmpretrain, mmpretrain/models/backbones/repvgg.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -21,9 +20,5 @@ export const MMPRETRAIN_REPVGG: FamilyRow = {
       },
       deploy: { weight: "branch_reparam.weight", bias: "branch_reparam.bias" },
     },
-  ],
-  quirks: [
-    "The origin's deploy forward returns before its SE layer, so a converted D2se loses SE there; the weights are right.",
-    "Dilated stages have padding = dilation; neither is in the checkpoint, and the fused weights do not depend on them.",
   ],
 };

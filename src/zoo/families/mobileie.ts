@@ -28,15 +28,10 @@ function compressed(kind: string, convs: readonly string[], forbid: readonly str
 export const MOBILEIE: FamilyRow = {
   name: "mobileie",
   title: "MobileIE",
-  source: "Barry1749/MobileIE, model/utils.py",
   epsilon: 1e-5,
   blocks: [
     compressed("MBRConv5", ["conv", "conv1", "conv2", "conv_crossh", "conv_crossv"], []),
     compressed("MBRConv3", ["conv", "conv1", "conv_crossh", "conv_crossv"], ["conv2.weight"]),
     compressed("MBRConv1", ["conv"], ["conv1.weight"]),
-  ],
-  quirks: [
-    "Each branch enters the concatenation twice, as it is and after its BatchNorm.",
-    "The deploy keys are `<prefix>.weight` and `<prefix>.bias`: a deploy file cannot be told from its names alone.",
   ],
 };

@@ -23,7 +23,6 @@ export const OREPA_REPVGG_BLOCK: BlockRow = {
 export const OREPA: FamilyRow = {
   name: "orepa",
   title: "OREPA",
-  source: "JUGGHM/OREPA_CVPR2022, blocks.py and blocks_repvgg.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -63,12 +62,5 @@ export const OREPA: FamilyRow = {
       },
       deploy: { weight: "or1x1_reparam.weight", bias: "or1x1_reparam.bias" },
     },
-  ],
-  quirks: [
-    "All branches are one kernel with one BatchNorm after it; `vector` holds one scale per branch and output channel.",
-    "In RepVGG form with an identity branch `vector` has a row that is never used.",
-    "With groups the rows of `weight_orepa_gconv_pw` are interleaved: the origin's forward reads row o·groups + g as channel o of group g.",
-    "For kernels other than 3×3 the origin leaves part of `weight_orepa_prior` uninitialised; what is stored is what counts.",
-    "Branches that cancel each other make the fused weights ill-conditioned (OREPA_CVPR2022#11).",
   ],
 };

@@ -6,7 +6,6 @@ import { optionalConvBn, repeatedConvBn } from "./stones.ts";
 export const PPLCNETV3: FamilyRow = {
   name: "pplcnetv3",
   title: "PP-LCNetV3 LearnableRepLayer",
-  source: "PaddlePaddle/PaddleOCR, ppocr/modeling/backbones/rec_lcnetv3.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -23,9 +22,5 @@ export const PPLCNETV3: FamilyRow = {
       deploy: { weight: "reparam_conv.weight", bias: "reparam_conv.bias" },
       keeps: ["lab.**"],
     },
-  ],
-  quirks: [
-    "The learnable affine block `lab` after the sum stays as it is in the origin's deploy form.",
-    "Paddle's BatchNorm calls its statistics `_mean` and `_variance`; both namings are read.",
   ],
 };

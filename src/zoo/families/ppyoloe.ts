@@ -6,7 +6,6 @@ import { convBn } from "./stones.ts";
 export const PPYOLOE: FamilyRow = {
   name: "ppyoloe",
   title: "PP-YOLOE RepVggBlock",
-  source: "PaddlePaddle/PaddleDetection, ppdet/modeling/backbones/cspresnet.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -28,9 +27,5 @@ export const PPYOLOE: FamilyRow = {
       },
       deploy: { weight: "conv.weight", bias: "conv.bias", distinctive: false },
     },
-  ],
-  quirks: [
-    "`alpha` multiplies kernel and bias of the second convolution.",
-    "Without `alpha` the keys are those of Ultralytics' RepConv, whose epsilon differs.",
   ],
 };

@@ -5,7 +5,6 @@ import type { FamilyRow } from "../family.ts";
 export const REPGHOST: FamilyRow = {
   name: "repghost",
   title: "RepGhost",
-  source: "ChengpengChen/RepGhost, model/repghost.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -26,5 +25,4 @@ export const REPGHOST: FamilyRow = {
       keeps: ["primary_conv.**"],
     },
   ],
-  quirks: ["The primary convolution keeps its BatchNorm in the origin's deploy form."],
 };

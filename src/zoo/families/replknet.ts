@@ -18,12 +18,7 @@ export const LARGE_KERNEL_BLOCK: BlockRow = {
 export const REPLKNET: FamilyRow = {
   name: "replknet",
   title: "RepLKNet",
-  source: "DingXiaoH/RepLKNet-pytorch, replknet.py",
   epsilon: 1e-5,
   prefixes: ["large_kernel"],
   blocks: [LARGE_KERNEL_BLOCK],
-  quirks: [
-    "Only the large-kernel branches are merged; `pw1`, `pw2`, `prelkb_bn`, `preffn_bn` keep their BatchNorm in the deploy form.",
-    "The origin's merge loses the padding when the iGEMM convolution is used (RepLKNet-pytorch#48).",
-  ],
 };

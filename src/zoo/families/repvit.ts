@@ -13,7 +13,6 @@ const CONV_NORM: BlockRow = {
 export const REPVIT: FamilyRow = {
   name: "repvit",
   title: "RepViT",
-  source: "THU-MIG/RepViT, model/repvit.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -61,10 +60,5 @@ export const REPVIT: FamilyRow = {
       companion: true,
     },
     CONV_NORM,
-  ],
-  quirks: [
-    "`bn` of RepVGGDW stands after the sum; it is not an identity branch. Legacy checkpoints have `conv1.{c,bn}` instead.",
-    "The two classifiers are averaged, so they become one linear layer called `classifier`.",
-    "The deploy keys are `<prefix>.weight` and `<prefix>.bias`: a deploy file cannot be told from its names alone.",
   ],
 };

@@ -5,7 +5,6 @@ import type { FamilyRow } from "../family.ts";
 export const RT4KSR: FamilyRow = {
   name: "rt4ksr",
   title: "RT4KSR",
-  source: "eduardzamfir/RT4KSR, code/models/architectures/rt4ksr.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -38,5 +37,4 @@ export const RT4KSR: FamilyRow = {
       deploy: { weight: "rep_conv.weight", bias: "rep_conv.bias" },
     },
   ],
-  quirks: ["The expanded value is padded with its own bias, and both residuals have no keys."],
 };

@@ -16,7 +16,6 @@ function chain(number: "" | "1"): Stone {
 export const RVSR: FamilyRow = {
   name: "rvsr",
   title: "RVSR",
-  source: "huai-chang/RVSR",
   epsilon: 1e-5,
   blocks: [
     {
@@ -34,5 +33,4 @@ export const RVSR: FamilyRow = {
       deploy: { weight: "rep_conv.weight", bias: "rep_conv.bias" },
     },
   ],
-  quirks: ["The expanded values are padded with their own bias; the identity branch has no keys."],
 };

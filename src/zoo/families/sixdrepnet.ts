@@ -6,11 +6,7 @@ import { REPVGG_BLOCK } from "./repvgg-block.ts";
 export const SIXDREPNET: FamilyRow = {
   name: "sixdrepnet",
   title: "6DRepNet",
-  source: "thohemp/6DRepNet, sixdrepnet/backbone/repvgg.py",
   epsilon: 1e-5,
   prefixes: ["layer#", "layer#.#"],
   blocks: [REPVGG_BLOCK],
-  quirks: [
-    "The origin's convert.py copies only the keys it can match and drops the others without a word.",
-  ],
 };

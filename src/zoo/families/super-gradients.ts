@@ -6,7 +6,6 @@ import { convBn } from "./stones.ts";
 export const SUPER_GRADIENTS: FamilyRow = {
   name: "super-gradients",
   title: "super-gradients RepVGGBlock",
-  source: "Deci-AI/super-gradients, modules/repvgg_block.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -29,5 +28,4 @@ export const SUPER_GRADIENTS: FamilyRow = {
       deploy: { weight: "rbr_reparam.weight", bias: "rbr_reparam.bias" },
     },
   ],
-  quirks: ["`alpha` multiplies kernel and bias of the pointwise branch."],
 };

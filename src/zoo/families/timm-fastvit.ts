@@ -15,7 +15,6 @@ const MIXER: Stone = {
 export const TIMM_FASTVIT: FamilyRow = {
   name: "timm-fastvit",
   title: "timm FastViT",
-  source: "huggingface/pytorch-image-models, timm/models/fastvit.py",
   epsilon: 1e-5,
   prefixes: ["token_mixer"],
   blocks: [
@@ -55,5 +54,4 @@ export const TIMM_FASTVIT: FamilyRow = {
     },
     TIMM_MOBILEONE_BLOCK,
   ],
-  quirks: ["The positional encoding has an identity branch without keys."],
 };

@@ -6,7 +6,6 @@ import { convBn } from "./stones.ts";
 export const TIMM_REPVGG: FamilyRow = {
   name: "timm-repvgg",
   title: "timm RepVggBlock",
-  source: "huggingface/pytorch-image-models, timm/models/byobnet.py",
   epsilon: 1e-5,
   blocks: [
     {
@@ -21,8 +20,5 @@ export const TIMM_REPVGG: FamilyRow = {
       },
       deploy: { weight: "reparam_conv.weight", bias: "reparam_conv.bias" },
     },
-  ],
-  quirks: [
-    "A block constructed with `inference_mode=True` has no padding in its convolution; one converted by `reparameterize` has.",
   ],
 };

@@ -7,7 +7,6 @@ import { YOLO_CONV } from "./yolo-conv.ts";
 export const ULTRALYTICS: FamilyRow = {
   name: "ultralytics",
   title: "Ultralytics and YOLOv9 RepConv",
-  source: "ultralytics/ultralytics, ultralytics/nn/modules/conv.py",
   epsilon: 1e-3,
   prefixes: ["model.#.*", "model.#.*.*", "model.#.*.*.*", "model.#.*.*.*.*"],
   blocks: [
@@ -33,9 +32,5 @@ export const ULTRALYTICS: FamilyRow = {
       deploy: { weight: "conv.weight", bias: "conv.bias", distinctive: false },
     },
     YOLO_CONV,
-  ],
-  quirks: [
-    "Epsilon is 1e-3, set on the built model.",
-    "In RepConv `bn` is the identity branch, in Conv2 it is the BatchNorm after the sum.",
   ],
 };

@@ -82,12 +82,6 @@ const BARE: BlockRow = {
 export const UNIREPLKNET: FamilyRow = {
   name: "unireplknet",
   title: "UniRepLKNet",
-  source: "AILab-CVC/UniRepLKNet, unireplknet.py",
   epsilon: 1e-5,
   blocks: [LARGE_WITH_NORM, SMALL_WITH_NORM, FFN, BARE],
-  quirks: [
-    "`dil_conv_k{K}_{R}` is a K×K convolution with dilation R: its taps lie R apart in the large kernel.",
-    "The norm after the depthwise convolution is folded into it; layer scale and GRN's beta are folded into `pwconv2.0`, GRN's gamma stays.",
-    "The fused weights keep the name `lk_origin`, so a deploy file cannot be told from its names alone.",
-  ],
 };

@@ -19,31 +19,17 @@ const FULL: BlockRow = {
   deploy: { weight: "rbr_reparam.weight", bias: "rbr_reparam.bias" },
 };
 
-const QUIRKS = [
-  "Training checkpoints hold `rbr_reparam` as well, a placeholder that was never fused; the branches are what counts.",
-  "The identity branch has no keys: it is taken as present where input and output channels agree, and that is said.",
-];
-
-const SOURCE = "Deci-AI/super-gradients, modules/qarepvgg_block.py";
-
 export const YOLO_NAS: FamilyRow = {
   name: "yolo-nas",
   title: "YOLO-NAS QARepVGGBlock, full fusion",
-  source: SOURCE,
   epsilon: 1e-5,
   blocks: [FULL],
-  quirks: [
-    ...QUIRKS,
-    "Full fusion folds `post_bn` as well; --family yolo-nas-partial keeps it, which is the origin's default.",
-  ],
 };
 
 export const YOLO_NAS_PARTIAL: FamilyRow = {
   name: "yolo-nas-partial",
   title: "YOLO-NAS QARepVGGBlock, partial fusion",
-  source: SOURCE,
   epsilon: 1e-5,
   within: [],
   blocks: [{ ...FULL, graph: BRANCHES, keeps: ["post_bn.**"] }],
-  quirks: [...QUIRKS, "Only when asked for: `post_bn` stays behind the fused convolution."],
 };

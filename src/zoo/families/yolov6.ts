@@ -6,7 +6,6 @@ import { REPVGG_BLOCK } from "./repvgg-block.ts";
 export const YOLOV6: FamilyRow = {
   name: "yolov6",
   title: "YOLOv6 RepVGGBlock",
-  source: "meituan/YOLOv6, yolov6/layers/common.py",
   epsilon: 1e-3,
   prefixes: [
     "backbone.stem",
@@ -29,9 +28,5 @@ export const YOLOV6: FamilyRow = {
       deploy: { weight: "conv.weight", bias: "conv.bias", distinctive: false },
       companion: true,
     },
-  ],
-  quirks: [
-    "Epsilon is 1e-3, set on the built model; the checkpoint does not say it.",
-    "`switch_to_deploy` alone is wrong in the origin: `fuse_model` has to run first (YOLOv6 layers/common.py).",
   ],
 };

@@ -8,7 +8,6 @@ import { YOLO_CONV } from "./yolo-conv.ts";
 export const YOLOV7: FamilyRow = {
   name: "yolov7",
   title: "YOLOv7 RepConv",
-  source: "WongKinYiu/yolov7, models/common.py and models/yolo.py",
   epsilon: 1e-3,
   blocks: [
     {
@@ -34,11 +33,5 @@ export const YOLOV7: FamilyRow = {
       keeps: ["anchors", "anchor_grid", "m.**", "m2.**", "m_kpt.**"],
     },
     YOLO_CONV,
-  ],
-  quirks: [
-    "Epsilon is 1e-3, set on the built model.",
-    "The origin's `fuse_repvgg_block` is wrong for groups > 1 (identity right in the first group only); `get_equivalent_kernel_bias` is right, and so is this.",
-    "Implicit knowledge is added before and multiplied after the head's pointwise convolution, so it folds into it.",
-    "Checkpoints are whole pickled modules; `ema` and `model` in them differ.",
   ],
 };

@@ -6,11 +6,7 @@ import { DBB_BLOCK } from "./dbb.ts";
 export const ZCLS_DBB: FamilyRow = {
   name: "zcls-dbb",
   title: "ZCls insert_diverse_branch_block",
-  source: "ZJCV/ZCls, zcls/model/conv_helper.py",
   epsilon: 1e-5,
   within: ["^#", "^#.#", "^#.#.#", "^#.#.#.#"],
   blocks: [{ ...DBB_BLOCK, deploy: { weight: "weight", bias: "bias", distinctive: false } }],
-  quirks: [
-    "Considered by itself only where the prefix is all numbers; say --family zcls-dbb elsewhere.",
-  ],
 };
