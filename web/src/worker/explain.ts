@@ -2,7 +2,7 @@
 
 import type { TaskOptions } from "../../../src/core/task.ts";
 import { CAUSES } from "../../../src/diagnose/causes.ts";
-import { diagnose } from "../../../src/diagnose/diagnose.ts";
+import { findCauses } from "../../../src/diagnose/find-causes.ts";
 import { type FindingView, findingViews } from "../../../src/report/html/findings-markup.ts";
 import { openSubject } from "./open-subject.ts";
 import type { Subject } from "./protocol.ts";
@@ -13,6 +13,6 @@ export async function explainDifference(
   task: TaskOptions,
 ): Promise<FindingView[]> {
   const [first, second] = [await openSubject(training), await openSubject(deploy)];
-  const { findings } = await diagnose(first, second, task);
+  const { findings } = await findCauses(first, second, task);
   return findingViews(findings, CAUSES);
 }
