@@ -1,6 +1,7 @@
 /**
  * @file Builds `dist/` from `src/` with tsc, into a folder beside it that then takes its place: a reader never sees half
- * a build, and files of deleted sources do not stay behind. `ensureBuild` does it only if `dist/` is missing or older.
+ * a build, and files of deleted sources do not stay behind. The command line is bundled: loading its modules one by one
+ * takes a quarter of a short command's time. `ensureBuild` does it only if `dist/` is missing or older.
  */
 
 import { spawnSync } from "node:child_process";
@@ -12,10 +13,12 @@ import {
   rmSync,
   statSync,
   utimesSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import process, { argv, execPath, pid } from "node:process";
 import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(repository, "dist");
@@ -28,7 +31,12 @@ function newestSourceMs() {
   const paths = readdirSync(source, { recursive: true })
     .filter((path) => !path.endsWith(".test.ts"))
     .map((path) => join(source, path));
-  for (const name of ["tsconfig.json", "tsconfig.build.json", "package.json"]) {
+  for (const name of [
+    "tsconfig.json",
+    "tsconfig.build.json",
+    "package.json",
+    "scripts/build.mjs",
+  ]) {
     paths.push(join(repository, name));
   }
   return Math.max(...paths.map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0));
@@ -39,8 +47,26 @@ function isFresh() {
   return built !== undefined && built.mtimeMs >= newestSourceMs();
 }
 
+/** Puts the compiled modules of `folder` and those they import into a few files; packages stay outside. */
+async function bundleCommandLine(folder) {
+  const bundle = await rolldown({
+    input: join(folder, "main.js"),
+    platform: "node",
+    external: (id) => !/^[./\\]|^[A-Za-z]:/.test(id),
+    onLog: (level, log, handle) => {
+      // A module that one command loads late and another at once: that is meant.
+      if (log.code !== "INEFFECTIVE_DYNAMIC_IMPORT") handle(level, log);
+    },
+  });
+  const { output } = await bundle.generate({ format: "esm", chunkFileNames: "[name]-[hash].js" });
+  await bundle.close();
+  rmSync(folder, { recursive: true });
+  mkdirSync(folder);
+  for (const chunk of output) writeFileSync(join(folder, chunk.fileName), chunk.code);
+}
+
 /** Builds whatever the state of `dist/`. Throws if tsc reports an error. */
-export function build() {
+export async function build() {
   const fresh = join(repository, `dist.tmp-${pid}`);
   const old = join(repository, `dist.tmp-old-${pid}`);
   rmSync(fresh, { recursive: true, force: true });
@@ -54,6 +80,7 @@ export function build() {
       { cwd: repository, encoding: "utf8" },
     );
     if (result.status !== 0) throw new Error(`tsc failed:\n${result.stdout}${result.stderr}`);
+    await bundleCommandLine(join(fresh, "cli"));
     // Two renames: whoever runs the old build meanwhile finds one or the other.
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(fresh, dist);
@@ -81,7 +108,7 @@ export async function ensureBuild() {
       continue;
     }
     try {
-      build();
+      await build();
     } finally {
       rmSync(lock, { recursive: true, force: true });
     }
@@ -91,7 +118,7 @@ export async function ensureBuild() {
 
 if (argv[1] !== undefined && existsSync(argv[1]) && fileURLToPath(import.meta.url) === argv[1]) {
   try {
-    build();
+    await build();
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;
