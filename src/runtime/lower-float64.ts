@@ -166,7 +166,8 @@ function assertKnownTypes(node: Node): void {
     throw refusal(node, `the operator domain ${JSON.stringify(node.domain)} is not known here`);
   }
   for (const attribute of node.attributes.values()) {
-    if (attribute.type === "graph") throw refusal(node, "it is control flow, with graphs of its own inside");
+    if (attribute.type === "graph")
+      throw refusal(node, "it is control flow, with graphs of its own inside");
   }
   if (MAKES_FLOATS.has(node.opType)) throw refusal(node, "it makes floats out of other types");
 }
