@@ -90,11 +90,8 @@ export async function createFileSink(
   let unflushedBytes = 0;
   let flushing: Promise<void> | undefined;
   let lost: { readonly error: unknown } | undefined;
-  const put = async (bytes: Uint8Array): Promise<void> => {
-    if (lost) throw lost.error;
-    await writeFully(handle, bytes);
-    unflushedBytes += bytes.byteLength;
-    if (flushing !== undefined || unflushedBytes < FLUSH_EVERY_BYTES) return;
+  const startFlush = (): void => {
+    if (flushing !== undefined) return;
     unflushedBytes = 0;
     flushing = handle.datasync().then(
       () => {
@@ -105,6 +102,12 @@ export async function createFileSink(
         lost = { error };
       },
     );
+  };
+  const put = async (bytes: Uint8Array): Promise<void> => {
+    if (lost) throw lost.error;
+    await writeFully(handle, bytes);
+    unflushedBytes += bytes.byteLength;
+    if (unflushedBytes >= FLUSH_EVERY_BYTES) startFlush();
   };
   const pending = new Uint8Array(BUFFER_BYTES);
   let pendingBytes = 0;
@@ -118,6 +121,11 @@ export async function createFileSink(
       if (reader === undefined) {
         await attempt("cannot write", flush);
         reader = await openFile(temporary);
+        // What is left goes to the disk while it is read back from the system's memory.
+        const soFar = flushing ?? Promise.resolve();
+        void soFar.then(() => {
+          if (state === "open") startFlush();
+        });
       }
       return { name: path, byteLength: reader.byteLength, slice: reader.slice };
     },
@@ -133,7 +141,8 @@ export async function createFileSink(
       attempt("cannot finish the file", async () => {
         await flush();
         if (mode !== undefined) await handle.chmod(mode);
-        await flushing;
+        // One flush may be followed by another.
+        while (flushing !== undefined && !lost) await flushing;
         if (lost) throw lost.error;
         await handle.sync();
         await handle.close();

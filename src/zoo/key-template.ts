@@ -28,6 +28,7 @@ export interface TemplateMatcher {
 
 /** Compiles a template. Numbers have at most six digits and no leading zeros, so every key has one reading. */
 export function templateMatcher(template: string): TemplateMatcher {
+  if (!hasVariables(template)) return literalMatcher(template);
   const names: string[] = [];
   let pattern = "";
   let end = 0;
@@ -52,6 +53,19 @@ export function templateMatcher(template: string): TemplateMatcher {
     whole: (key) => {
       const found = tail(key);
       return found?.prefix === "" && !key.startsWith(".") ? found.variables : undefined;
+    },
+  };
+}
+
+/** Most templates: tens of thousands of keys are held against them, so no expression is made for them. */
+function literalMatcher(template: string): TemplateMatcher {
+  const ending = `.${template}`;
+  return {
+    whole: (key) => (key === template ? NO_VARIABLES : undefined),
+    tail: (key) => {
+      if (key === template) return { prefix: "", variables: NO_VARIABLES };
+      if (!key.endsWith(ending)) return undefined;
+      return { prefix: key.slice(0, -ending.length), variables: NO_VARIABLES };
     },
   };
 }
