@@ -20,22 +20,24 @@ const ISOLATION = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
-/**
- * Other people's code in files of its own, as the size budget counts them apart. Ours in few files: what is loaded
- * together is one file, which compresses better than many small ones. A group takes what its modules import with it,
- * unless a group before it has it.
- */
-const ENGINE =
+/** What opening, drawing, converting and comparing a file needs: one file, as they follow each other at once. */
+const MAIN =
   /src\/(core|ir|algebra|formats|zoo|rewrite|convert)\/|verify\/(verify|graph-side)|diagnose\/anatomy|worker\/(main|calls|inspect|open)/;
+
+/**
+ * Other people's code in files of its own, as the size budget counts it apart. Ours in few files, by when they are
+ * needed: many small ones compress worse. A group takes along what its modules import, unless a group before it has it.
+ */
 const OUTPUT = {
   codeSplitting: {
     groups: [
       { name: "vendor-ort", test: /node_modules\/onnxruntime/ },
       { name: "vendor-dagre", test: /node_modules\/@dagrejs/ },
-      { name: "vendor", test: /node_modules\// },
-      { name: "engine", test: ENGINE },
+      { name: "vendor-protobuf", test: /node_modules\/@bufbuild/ },
+      { name: "vendor-preact", test: /node_modules\/@?preact/ },
+      { name: "main", test: MAIN },
       { name: "running", test: /src\/(runtime|verify)\/|worker\/(race|compare-outputs)/ },
-      { name: "explain", test: /src\/diagnose\// },
+      { name: "explain", test: /src\/diagnose\/|worker\/explain/ },
     ],
   },
 };

@@ -51,7 +51,7 @@ describe("the first paint", () => {
   test("loads neither the worker nor the runtime", async () => {
     await page.getByText("Drop files anywhere").waitFor();
     const names = watched.requests.map((url) => new URL(url).pathname.split("/").at(-1));
-    expect(names.filter((name) => /main|running|ort|wasm|pth/.test(name ?? ""))).toEqual([]);
+    expect(names.filter((name) => /main|running|explain|ort|wasm|pth/.test(name ?? ""))).toEqual([]);
   });
 });
 
