@@ -13,7 +13,6 @@ import {
   rmSync,
   statSync,
   utimesSync,
-  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import process, { argv, execPath, pid } from "node:process";
@@ -47,10 +46,11 @@ function isFresh() {
   return built !== undefined && built.mtimeMs >= newestSourceMs();
 }
 
-/** Puts the compiled modules of `folder` and those they import into a few files; packages stay outside. */
+/** Bundles the command line into `folder`, in place of its compiled modules; packages stay outside. */
 async function bundleCommandLine(folder) {
   const bundle = await rolldown({
-    input: join(folder, "main.js"),
+    cwd: repository,
+    input: "src/cli/main.ts",
     platform: "node",
     external: (id) => !/^[./\\]|^[A-Za-z]:/.test(id),
     onLog: (level, log, handle) => {
@@ -58,11 +58,15 @@ async function bundleCommandLine(folder) {
       if (log.code !== "INEFFECTIVE_DYNAMIC_IMPORT") handle(level, log);
     },
   });
-  const { output } = await bundle.generate({ format: "esm", chunkFileNames: "[name]-[hash].js" });
-  await bundle.close();
   rmSync(folder, { recursive: true });
-  mkdirSync(folder);
-  for (const chunk of output) writeFileSync(join(folder, chunk.fileName), chunk.code);
+  await bundle.write({
+    dir: folder,
+    format: "esm",
+    chunkFileNames: "[name]-[hash].js",
+    sourcemap: true,
+    sourcemapExcludeSources: true,
+  });
+  await bundle.close();
 }
 
 /** Builds whatever the state of `dist/`. Throws if tsc reports an error. */

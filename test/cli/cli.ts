@@ -1,9 +1,9 @@
 /** @file Runs the built command line in temporary folders, as a user would. */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll } from "vitest";
 import { ensureBuild } from "../../scripts/build.mjs";
@@ -12,7 +12,8 @@ import type { LazyTensor } from "../../src/core/tensor.ts";
 import { writePytorch } from "../../src/formats/pytorch/write-pytorch.ts";
 import { createRepVgg, type RepVggArch } from "../../src/zoo/nets/index.ts";
 
-const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const repository = fileURLToPath(new URL("../..", import.meta.url));
+const main = join(repository, "dist", "cli", "main.js");
 /** Not a terminal, and no colours whatever the caller's terminal wants. */
 const ENVIRONMENT = { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined };
 
@@ -31,6 +32,11 @@ export interface CliFolder {
   /** Runs with `--json` and parses what comes out. */
   json(...args: string[]): { status: number | null; document: Record<string, unknown> };
   start(...args: string[]): ChildProcess;
+  /** Runs, and says which source files and packages were loaded: `src/core/errors.ts`, `node_modules/commander`. */
+  loadedBy(...args: string[]): {
+    readonly status: number | null;
+    readonly sources: readonly string[];
+  };
   write(name: string, content: string | Uint8Array): string;
 }
 
@@ -59,12 +65,48 @@ export function cliFolder(): CliFolder {
       const { status, stdout } = run(...args, "--json");
       return { status, document: JSON.parse(stdout) as Record<string, unknown> };
     },
+    loadedBy: (...args) => {
+      const coverage = mkdtempSync(join(folder, "coverage-"));
+      const { status } = spawnSync(process.execPath, [main, ...args], {
+        cwd: folder,
+        env: { ...ENVIRONMENT, NODE_V8_COVERAGE: coverage },
+      });
+      return { status, sources: loadedSources(coverage) };
+    },
     start: (...args) => spawn(process.execPath, [main, ...args], { cwd: folder, env: ENVIRONMENT }),
     write: (name, content) => {
       writeFileSync(join(folder, name), content);
       return name;
     },
   };
+}
+
+/** What Node's coverage files of one run say was loaded; a chunk of the build stands for the sources in it. */
+function loadedSources(coverage: string): string[] {
+  const loaded = new Set<string>();
+  for (const file of readdirSync(coverage)) {
+    const { result } = JSON.parse(readFileSync(join(coverage, file), "utf8")) as Coverage;
+    for (const { url } of result) {
+      if (!url.startsWith("file:")) continue;
+      const path = fileURLToPath(url);
+      const [, dependency] = /node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(path) ?? [];
+      if (dependency !== undefined) loaded.add(`node_modules/${dependency}`);
+      if (dependency !== undefined || !existsSync(`${path}.map`)) continue;
+      const { sources } = JSON.parse(readFileSync(`${path}.map`, "utf8")) as { sources: string[] };
+      for (const source of sources) {
+        loaded.add(
+          relative(repository, join(dirname(path), source))
+            .split(sep)
+            .join("/"),
+        );
+      }
+    }
+  }
+  return [...loaded];
+}
+
+interface Coverage {
+  readonly result: readonly { readonly url: string }[];
 }
 
 /** Small, but with every kind of block: with and without an identity branch, with groups. */

@@ -1,7 +1,6 @@
 /** @file Every command on a small net: what it prints, what `--json` holds, what it exits with. */
 
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import { memorySink } from "../../src/core/byte-sink.ts";
@@ -352,27 +351,16 @@ test("docs/json.md describes every field of every document", () => {
 });
 
 test("a conversion loads neither runtime nor training nor image code", () => {
-  for (const entry of ["cli/main.js", "cli/convert.js", "host/convert-file.js"]) {
-    const loaded = staticImports(join(dirname(cli.main), "..", entry));
-    expect(loaded.some((name) => name.endsWith("core/errors.js"))).toBe(true);
-    const heavy = loaded.filter((name) => /^(onnxruntime|sharp)|\/(train|web)\//.test(name));
-    expect(heavy).toEqual([]);
-  }
+  const { status, sources } = cli.loadedBy("convert", "train.pth", "-o", "loads.pth");
+  expect(status).toBe(0);
+  expect(sources).toContain("src/core/errors.ts");
+  expect(sources).toContain("node_modules/commander");
+  const heavy = /onnxruntime|sharp|protobuf|^src\/(train|diagnose)\//;
+  expect(sources.filter((name) => heavy.test(name))).toEqual([]);
+  // Only a graph brings the protobuf package with it.
+  const graph = cli.loadedBy("convert", "train.pth", "-o", "loads.onnx");
+  expect(graph.sources).toContain("node_modules/@bufbuild/protobuf");
 });
-
-/** Every module that loading `entry` loads, packages by name. */
-function staticImports(entry: string, seen: Set<string> = new Set()): string[] {
-  if (seen.has(entry)) return [];
-  seen.add(entry);
-  const text = readFileSync(entry, "utf8");
-  for (const [, specifier = ""] of text.matchAll(
-    /^(?:import|export)\s(?:[^"';=]*\sfrom\s+)?"([^"]+)"/gm,
-  )) {
-    if (specifier.startsWith(".")) staticImports(join(dirname(entry), specifier), seen);
-    else seen.add(specifier);
-  }
-  return [...seen];
-}
 
 const KEYS = ["state_dict", "ema"];
 const SMALL_FLAGS = [
