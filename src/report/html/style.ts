@@ -127,6 +127,9 @@ table.omega .track { padding: 0 .75rem 0 0; width: 42%; }
   table.omega .optional { display: none; }
   .lane .tick:nth-child(even) { display: none; }
   table.omega .name { width: 38%; }
+  .scroll thead .number { white-space: normal; }
+  .scroll table { font-size: .75rem; }
+  .scroll th, .scroll td { padding-right: .35rem; }
 }
 @media print {
   :root { --paper: #fff; --raised: #fff; --ink: #000; --soft: #444; --line: #ccc; --strong-line: #777;

@@ -53,6 +53,7 @@ export function NetFigure({ net }: { net: NetView }): JSX.Element {
       </section>
       <figcaption>
         <b>The network.</b> Every block on the left becomes the one convolution on the right.{" "}
+        {net.nodes.some(({ label }) => / \/\d/.test(label)) && "/2 is a stride of 2. "}
         {!net.connected &&
           "The file names its blocks in this order, but not how they are connected. "}
         {net.hidden > 0 && `${net.hidden} more blocks are not drawn. `}

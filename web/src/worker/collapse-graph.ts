@@ -7,7 +7,7 @@ import type { Plan } from "../../../src/rewrite/plan.ts";
 export interface DrawnNode {
   readonly id: number;
   readonly kind: "block" | "operator" | "end";
-  /** Of the deploy form, e.g. `3×3, 48 → 96, stride 2`. */
+  /** Of the deploy form, e.g. `3×3, 48 → 96 /2`. */
   readonly label: string;
   /** The node's name in the file, for finding its block. */
   readonly name: string;
@@ -100,13 +100,13 @@ function withActivation(label: string, opType: string): string {
   return label.includes(" + ") ? label : `${label} + ${opType}`;
 }
 
-/** `3×3, 48 → 96, stride 2, 4 groups` */
+/** `3×3, 48 → 96 /2, 4 groups`: the stride as `inspect` writes it, and short enough for both forms on a phone. */
 export function convLabel(shape: readonly number[], stride: number, group: number): string {
   const [outC = 0, perGroup = 0, ...kernel] = shape;
   const size = kernel.length === 0 ? "linear" : kernel.join("×");
   const grouped =
     group === 1 ? "" : group === outC && perGroup === 1 ? ", depthwise" : `, ${group} groups`;
-  return `${size}, ${perGroup * group} → ${outC}${stride === 1 ? "" : `, stride ${stride}`}${grouped}`;
+  return `${size}, ${perGroup * group} → ${outC}${stride === 1 ? "" : ` /${stride}`}${grouped}`;
 }
 
 function operatorLabel(node: Node, graph: Graph): string {

@@ -40,8 +40,10 @@ function arrange(graph: DrawnGraph, blocks: readonly InspectedBlock[], isModel: 
   drawn.setDefaultEdgeLabel(() => ({}));
   const found = graph.nodes.map((node) => (isModel ? node.region : blockOf(node.name)));
   const lanes = found.map((block) => (block === undefined ? [] : shortBranches(blocks[block]!)));
-  for (const { id, label } of graph.nodes) {
-    drawn.setNode(String(id), { width: widthOf(label, lanes[id]!), height: ROW_HEIGHT });
+  for (const { id, label, kind } of graph.nodes) {
+    // An end has no box to keep clear of.
+    const width = kind === "end" ? label.length * CHARACTER_WIDTH : widthOf(label, lanes[id]!);
+    drawn.setNode(String(id), { width, height: ROW_HEIGHT });
   }
   for (const [from, to] of graph.edges) drawn.setEdge(String(from), String(to));
   layout(drawn);

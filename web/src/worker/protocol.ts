@@ -45,7 +45,7 @@ export interface Choice {
 /** A node of the net's figure; the same place in both forms. */
 export interface NetNode {
   readonly kind: "block" | "operator" | "end";
-  /** Of the deploy form, e.g. `3×3, 48 → 96, stride 2`. */
+  /** Of the deploy form, e.g. `3×3, 48 → 96 /2`. */
   readonly label: string;
   readonly name: string;
   /** The branches of the training form, shortened; empty where nothing is fused. */
