@@ -51,7 +51,9 @@ describe("the first paint", () => {
   test("loads neither the worker nor the runtime", async () => {
     await page.getByText("Drop files anywhere").waitFor();
     const names = watched.requests.map((url) => new URL(url).pathname.split("/").at(-1));
-    expect(names.filter((name) => /main|running|explain|ort|wasm|pth/.test(name ?? ""))).toEqual([]);
+    expect(names.filter((name) => /main|running|explain|ort|wasm|pth/.test(name ?? ""))).toEqual(
+      [],
+    );
   });
 });
 
@@ -115,13 +117,7 @@ describe("one file", () => {
     await page.getByLabel("Input size").selectOption("32");
     await page.getByRole("button", { name: "Run both forms" }).click();
     await page.getByText("of the training form's time").waitFor();
-    const image = await page.evaluate(async () => {
-      const canvas = new OffscreenCanvas(40, 30);
-      canvas.getContext("2d")!.fillRect(5, 5, 20, 20);
-      const blob = await canvas.convertToBlob();
-      return [...new Uint8Array(await blob.arrayBuffer())];
-    });
-    await dropFiles(page, [{ name: "picture.png", bytes: Uint8Array.from(image) }]);
+    await dropFiles(page, [await picture(page)]);
     await page.getByRole("button", { name: "Run both forms" }).click();
     await page.getByText("What each form says to picture.png").waitFor();
     const rows = page.locator("table", { hasText: "What each form says" }).locator("tbody tr");
@@ -149,13 +145,19 @@ describe("two files", () => {
     await page.locator('[data-cause="bn-epsilon"]').waitFor();
     await page.getByText("What to do.").waitFor();
     await page.getByText("Noise floor.").waitFor();
+    await page.getByRole("button", { name: /stage2\.1/ }).click();
+    await page.getByText("more than the 6 of an ordinary fuse").waitFor();
   });
 
-  test("an own array as input", async () => {
+  test("an own array or image as input", async () => {
     await dropFiles(page, [trainingPth, await deployPth()]);
     await page.getByText("Noise floor.").waitFor();
     await dropFiles(page, [{ name: "x.npy", bytes: npy([1, 3, 32, 32]) }]);
     await page.getByText("Run on x.npy").waitFor();
+    await page.getByText("Noise floor.").waitFor();
+    await dropFiles(page, [await picture(page)]);
+    await page.getByText("Run on picture.png").waitFor();
+    await page.getByText("Noise floor.").waitFor();
     await dropFiles(page, [{ name: "wrong.npy", bytes: npy([1, 5, 32, 32]) }]);
     await page.getByRole("alert").filter({ hasText: "[1, 5, 32, 32]" }).waitFor();
   });
@@ -251,6 +253,17 @@ describe("addresses and hosts", () => {
     }
   });
 });
+
+/** A dark square, drawn by the browser. */
+async function picture(page: Page): Promise<DroppedFile> {
+  const bytes = await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(40, 30);
+    canvas.getContext("2d")!.fillRect(5, 5, 20, 20);
+    const blob = await canvas.convertToBlob();
+    return [...new Uint8Array(await blob.arrayBuffer())];
+  });
+  return { name: "picture.png", bytes: Uint8Array.from(bytes) };
+}
 
 /** Zeros of a shape. */
 function npy(shape: readonly number[]): Uint8Array {

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { formatNumber } from "../../../src/report/html/format.ts";
 import { heatMap } from "../../../src/report/html/heat-map.ts";
+import { weights } from "../page-state.ts";
 import type { BlockView, KernelView } from "../worker/protocol.ts";
 import { FilterMosaic } from "./filter-mosaic.tsx";
 import { MarkupView } from "./markup-view.tsx";
@@ -50,6 +51,7 @@ export function BlockDetail({ block }: { block: BlockView }): JSX.Element {
           {k.weight} per weight, {k.bias} per bias: what an ordinary float32 fuse of these branches
           makes. Here the fuse runs in float64 and rounds once, so ω ≤ 1.
         </dd>
+        <DeployKernel name={block.name} />
         <dt>Cancellation</dt>
         <dd>
           {formatNumber(cancellation)}× – the magnitudes that are summed up, over the magnitude of
@@ -74,6 +76,25 @@ export function BlockDetail({ block }: { block: BlockView }): JSX.Element {
         )}
       </dl>
     </div>
+  );
+}
+
+/** How far the deploy file's kernel is from the exact one, once two files have been compared. */
+function DeployKernel({ name }: { name: string }): JSX.Element | null {
+  const compared = weights.state.value;
+  const found =
+    compared.type === "done" ? compared.result.blocks.find((one) => one.name === name) : undefined;
+  if (found?.omega === undefined) return null;
+  return (
+    <>
+      <dt>
+        Roundings <i>ω</i>
+      </dt>
+      <dd>
+        {formatNumber(found.omega)} between the deploy file and the exact fused weights,{" "}
+        {found.omega <= found.k ? "no more than" : "more than"} the {found.k} of an ordinary fuse.
+      </dd>
+    </>
   );
 }
 
