@@ -48,6 +48,8 @@ describe("train", () => {
       "a.pth",
       "--deploy",
       "a.onnx",
+      "--report",
+      "a.html",
     );
     expect(stdout).toContain("custom RepVGG trained on 33 images of set, 2 epochs.");
     expect(stdout).toMatch(/deploy form +\d+\.\d\d %, same class on 8/);
@@ -58,6 +60,10 @@ describe("train", () => {
     expect(existsSync(cli.path("a.pth.run"))).toBe(false);
     const verified = cli.run("verify", "a.pth", "a.onnx");
     expect(verified.status).toBe(0);
+    const report = readFileSync(cli.path("a.html"), "utf8");
+    expect(report).toMatch(/<svg[^>]*aria-label="Training loss by step"/);
+    expect(report).toContain("EXACT-FOLD");
+    expect(report).not.toMatch(/(src|href)="(?!#)/);
   });
 
   test("the same seed gives the same file, and a killed run goes on to it", async () => {
