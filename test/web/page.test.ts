@@ -112,6 +112,21 @@ describe("one file", () => {
     await page.getByText("Cancellation").waitFor();
   });
 
+  test("a deploy form is one net, and has nothing to convert", async () => {
+    await dropFiles(page, [await deployPth()]);
+    await page.getByText("deploy form, already fused").waitFor();
+    await page.getByRole("heading", { name: "The file" }).waitFor();
+    await page.getByRole("region", { name: "The network, drawn" }).waitFor();
+    expect(await page.getByText("3×3, 24 → 24 + Relu").count()).toBe(1);
+    expect(await page.getByRole("button", { name: /^Convert to/ }).count()).toBe(0);
+  });
+
+  test("a model that declares its size runs at that one", async () => {
+    await dropFiles(page, [await trainingOnnx()]);
+    await page.getByRole("button", { name: "Run both forms" }).waitFor();
+    expect(await page.getByLabel("Input size").count()).toBe(0);
+  });
+
   test("both forms run in the browser", async () => {
     await dropFiles(page, [trainingPth]);
     await page.getByLabel("Input size").selectOption("32");

@@ -6,7 +6,7 @@ import { training } from "../page-state.ts";
 import { ConvertPanel } from "./convert-panel.tsx";
 import { CurveSection } from "./curve-section.tsx";
 import { DropZone } from "./drop-zone.tsx";
-import { CostTable, FileFacts } from "./file-facts.tsx";
+import { CostTable, FileFacts, hasBranches } from "./file-facts.tsx";
 import { NetSection } from "./net-section.tsx";
 import { RaceSection } from "./race-section.tsx";
 import { TaskStatus } from "./task-status.tsx";
@@ -31,7 +31,7 @@ export function App(): JSX.Element {
       {view && subject && (
         <>
           <section aria-labelledby="file">
-            <h2 id="file">The training form</h2>
+            <h2 id="file">{hasBranches(view) ? "The training form" : "The file"}</h2>
             <FileFacts view={view} subject={subject} />
             <CostTable view={view} />
           </section>

@@ -69,7 +69,7 @@ function Converted({ result }: { result: ConvertedView }): JSX.Element {
         <button type="button" class="primary" onClick={() => download(file)}>
           Download {file.name}
         </button>{" "}
-        <span class="soft">{formatBytes(file.size)}</span>
+        <span class="soft size">{formatBytes(file.size)}</span>
       </p>
       <p>
         Written, read back and compared in {formatDuration(elapsedMs)}: <code>{verdict.word}</code>,{" "}

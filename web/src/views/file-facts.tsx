@@ -12,6 +12,11 @@ const FORMS = {
   unknown: "no multi-branch block is known in it",
 } as const;
 
+/** Whether there is anything to fuse: a deploy form may be opened as well. */
+export function hasBranches({ inspection: { form } }: FileView): boolean {
+  return form === "training" || form === "mixed";
+}
+
 export function FileFacts({ view, subject }: { view: FileView; subject: Subject }): JSX.Element {
   const { inspection } = view;
   return (
@@ -61,7 +66,7 @@ function fileLine({ inspection, sizeBytes }: FileView, subject: Subject): string
     return `ONNX, opset ${inspection.opset ?? "unknown"}${maker}, ${size}`;
   }
   const inside = inspection.key === "" ? "" : `, state dict ${inspection.key}`;
-  const prefix = inspection.prefix === "" ? "" : `, names begin with ${inspection.prefix}`;
+  const prefix = inspection.prefix === "" ? "" : `, names begin with "${inspection.prefix}"`;
   const epsilon = subject.epsilon === undefined ? "" : `, epsilon ${subject.epsilon}`;
   return `${inspection.format}, ${plural(inspection.tensors.length, "tensor")}${inside}${prefix}${epsilon}, ${size}`;
 }

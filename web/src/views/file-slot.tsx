@@ -25,7 +25,7 @@ export function FileSlot({ name, title, hint, slot, onFile }: Props): JSX.Elemen
       {subject ? (
         <p class="slot-file">
           <span class="key">{subject.file.name}</span>{" "}
-          <span class="soft">{formatBytes(subject.file.size)}</span>
+          <span class="soft size">{formatBytes(subject.file.size)}</span>
         </p>
       ) : (
         <p class="soft">{hint}</p>

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { chosenBlock } from "../page-state.ts";
 import { pageWidth } from "../page-width.ts";
 import type { NetNode, NetView } from "../worker/protocol.ts";
+import { Lanes, NetBox } from "./net-boxes.tsx";
 
 /** Between the two forms, where the block's name stands. */
 const GAP = 150;
@@ -18,7 +19,10 @@ const NAME_LENGTH = 20;
 export function NetFigure({ net }: { net: NetView }): JSX.Element {
   const { width, height, rowHeight } = net;
   const roomy = 2 * width + GAP + 2 * MARGIN <= pageWidth.value;
-  const right = width + (roomy ? GAP : NARROW_GAP);
+  // A net without branches has one form.
+  const fuses = net.nodes.some(isFused);
+  const right = fuses ? width + (roomy ? GAP : NARROW_GAP) : 0;
+  const shifts = fuses ? [0, right] : [0];
   const naturalWidth = right + width + 2 * MARGIN;
   // A little smaller is better than cut off; much smaller cannot be read, and scrolls instead.
   const fits = naturalWidth * LEAST_SCALE <= pageWidth.value;
@@ -26,20 +30,30 @@ export function NetFigure({ net }: { net: NetView }): JSX.Element {
   const single = net.nodes.every((node, i) => i === 0 || node.y > net.nodes[i - 1]!.y);
   return (
     <figure class="net">
-      <section class="net-scroll" tabindex={0} aria-label="The network in both forms">
+      <section
+        class="net-scroll"
+        tabindex={0}
+        aria-label={fuses ? "The network in both forms" : "The network, drawn"}
+      >
         <svg
           viewBox={`${-MARGIN} -24 ${naturalWidth} ${height + 30}`}
           width={drawnWidth}
           height={((height + 30) * drawnWidth) / naturalWidth}
         >
-          <title>Training form on the left, deploy form on the right</title>
-          <text class="fill-training net-head" x={width / 2} y={-9} text-anchor="middle">
-            training form
-          </text>
-          <text class="fill-deploy net-head" x={right + width / 2} y={-9} text-anchor="middle">
-            deploy form
-          </text>
-          {[0, right].map((shift) => (
+          <title>
+            {fuses ? "Training form on the left, deploy form on the right" : "The network"}
+          </title>
+          {fuses && (
+            <>
+              <text class="fill-training net-head" x={width / 2} y={-9} text-anchor="middle">
+                training form
+              </text>
+              <text class="fill-deploy net-head" x={right + width / 2} y={-9} text-anchor="middle">
+                deploy form
+              </text>
+            </>
+          )}
+          {shifts.map((shift) => (
             <g key={shift} class="net-edges" transform={`translate(${shift} 0)`}>
               {net.edges.map((points, i) => (
                 <polyline key={i} points={points.map((point) => point.join(",")).join(" ")} />
@@ -47,39 +61,54 @@ export function NetFigure({ net }: { net: NetView }): JSX.Element {
             </g>
           ))}
           {net.nodes.map((node, i) => (
-            <NetRow key={i} node={node} right={right} height={rowHeight} named={single && roomy} />
+            <NetRow
+              key={i}
+              node={node}
+              shifts={shifts}
+              height={rowHeight}
+              named={single && roomy}
+            />
           ))}
         </svg>
       </section>
       <figcaption>
-        <b>The network.</b> Every block on the left becomes the one convolution on the right.{" "}
+        <b>The network.</b>{" "}
+        {fuses && "Every block on the left becomes the one convolution on the right. "}
         {net.nodes.some(({ label }) => / \/\d/.test(label)) && "/2 is a stride of 2. "}
         {!net.connected &&
           "The file names its blocks in this order, but not how they are connected. "}
         {net.hidden > 0 && `${net.hidden} more blocks are not drawn. `}
-        Choose a block to look at its branches.
+        {fuses && "Choose a block to look at its branches."}
       </figcaption>
     </figure>
   );
 }
 
+/** Whether a node has branches that become one convolution. */
+function isFused({ block, lanes }: NetNode): boolean {
+  return block !== undefined && lanes.length > 0;
+}
+
 interface RowProps {
   readonly node: NetNode;
-  readonly right: number;
+  /** Where each form is drawn: the training form, and the deploy form if there are two. */
+  readonly shifts: readonly number[];
   readonly height: number;
   readonly named: boolean;
 }
 
-function NetRow({ node, right, height, named }: RowProps): JSX.Element {
+function NetRow({ node, shifts, height, named }: RowProps): JSX.Element {
   const { x, y, width, block, lanes, label, kind } = node;
-  if (block === undefined || lanes.length === 0) {
+  if (!isFused(node)) {
     return (
       <g class={`net-${kind}`}>
-        <NetBox x={x} y={y} width={width} height={height} label={label} />
-        <NetBox x={right + x} y={y} width={width} height={height} label={label} />
+        {shifts.map((shift) => (
+          <NetBox key={shift} x={shift + x} y={y} width={width} height={height} label={label} />
+        ))}
       </g>
     );
   }
+  const right = shifts.at(-1)!;
   const choose = (): void => {
     chosenBlock.value = block;
   };
@@ -117,55 +146,6 @@ function NetRow({ node, right, height, named }: RowProps): JSX.Element {
       )}{" "}
       <NetBox x={right + x} y={y} width={width} height={height} label={label} fused />
     </g>
-  );
-}
-
-interface BoxProps {
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-  readonly height: number;
-}
-
-function NetBox(props: BoxProps & { label: string; fused?: boolean }): JSX.Element {
-  const { x, y, width, height, label, fused } = props;
-  return (
-    <>
-      <rect class={fused ? "box fused" : "box"} x={x} y={y} width={width} height={height} />
-      <text x={x + width / 2} y={y + height / 2 + 4} text-anchor="middle">
-        {label}
-      </text>
-    </>
-  );
-}
-
-/** The branches side by side in one box. */
-function Lanes({
-  x,
-  y,
-  width,
-  height,
-  lanes,
-}: BoxProps & { lanes: readonly string[] }): JSX.Element {
-  const total = lanes.reduce((sum, lane) => sum + lane.length + 3, 0);
-  let at = x;
-  return (
-    <>
-      <rect class="box lanes" x={x} y={y} width={width} height={height} />
-      {lanes.map((lane, i) => {
-        const left = at;
-        const own = (width * (lane.length + 3)) / total;
-        at += own;
-        return (
-          <g key={i}>
-            {i > 0 && <line class="lane-rule" x1={left} x2={left} y1={y} y2={y + height} />}
-            <text x={left + own / 2} y={y + height / 2 + 4} text-anchor="middle">
-              {lane}
-            </text>{" "}
-          </g>
-        );
-      })}
-    </>
   );
 }
 

@@ -52,19 +52,21 @@ export function RaceSection({
         )}
       </p>
       <p class="actions">
-        <label class="field">
-          Input size
-          <select
-            value={size.value}
-            onChange={(event) => (size.value = Number(event.currentTarget.value))}
-          >
-            {SIZES.map((n) => (
-              <option key={n} value={n}>
-                {n}×{n}
-              </option>
-            ))}
-          </select>
-        </label>
+        {hasOpenSize(view) && (
+          <label class="field">
+            Input size
+            <select
+              value={size.value}
+              onChange={(event) => (size.value = Number(event.currentTarget.value))}
+            >
+              {SIZES.map((n) => (
+                <option key={n} value={n}>
+                  {n}×{n}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
         {hasGpu && (
           <label class="field">
             Backend
@@ -94,6 +96,12 @@ export function RaceSection({
       {state.type === "done" && <RaceResult result={state.result} />}
     </section>
   );
+}
+
+/** A model that declares its size runs at that one. */
+function hasOpenSize({ inspection }: FileView): boolean {
+  const shape = inspection.kind === "onnx" ? inspection.inputs[0]?.shape : undefined;
+  return !shape || shape.slice(2).some((dim) => typeof dim !== "number");
 }
 
 function RaceResult({ result }: { result: RaceView }): JSX.Element {
