@@ -10,8 +10,8 @@ import type { TaskOptions } from "../core/task.ts";
 import { readFloat64 } from "../core/tensor.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import { batchNormsOf, batchNormTensors } from "./branch-edits.ts";
+import { fitParts, type Part, totalBounds } from "./fit-parts.ts";
 import { addRows, emptyRows } from "./layout.ts";
-import { leastSquares } from "./least-squares.ts";
 import type { Tolerance } from "./samples.ts";
 import { tailFactors } from "./tail.ts";
 import type { Variants } from "./variants.ts";
@@ -21,18 +21,13 @@ export interface Drift {
   readonly varianceRatios: Readonly<Record<string, number>>;
   /** By branch label: recovered variances; NaN where a channel does not tell. */
   readonly variances: Readonly<Record<string, readonly number[]>>;
-  /** Largest number of roundings left per weight. */
+  /** Largest number of roundings left per weight, fitted factors allowed for. */
   readonly omega: number;
   /** Branches whose kernels are collinear, so that only their sum is known. */
   readonly ambiguous: readonly string[];
   /** Whether weights are right already, and only the means moved. */
   readonly meansOnly: boolean;
 }
-
-/** Two fitted roundings more than the fuse makes: the factor itself is only known to a rounding. */
-const FIT_ROUNDINGS = 2;
-/** Statistics that moved further than this are no drift. */
-const MAX_RATIO = 100;
 
 /** Undefined unless one factor per branch and channel explains every weight. */
 export async function findDrift(
@@ -50,8 +45,8 @@ export async function findDrift(
       return found && { variance: await readFloat64(found.tensors[3]), epsilon: found.epsilon };
     }),
   );
-  // As many unknowns as numbers explain anything.
-  if (norms.every((norm) => !norm) || layout.rowSize < branches.length + 4) return undefined;
+  // As many unknowns as numbers explain anything. One number more fits by chance once in 2²⁴ / 2k, in every channel.
+  if (norms.every((norm) => !norm) || layout.rowSize <= branches.length) return undefined;
   const { scale } = await tailFactors(anatomy, "");
   const found = certificate.pair.found!;
   const variances = branches.map(() => new Float64Array(layout.outC).fill(Number.NaN));
@@ -59,47 +54,40 @@ export async function findDrift(
   let omega = 0;
   for (let o = 0; o < layout.outC; o++) {
     if (o % 64 === 0) throwIfAborted(options.signal);
-    const columns: Float64Array[] = [];
-    const bounds: Float64Array[] = [];
+    const parts: Part[] = [];
     for (const branch of branches) {
       const row = emptyRows(layout, 1, true);
       await addRows(branch.affine, layout, o, o + 1, row);
-      columns.push(row.values.map((value) => value * scale[o]!));
-      bounds.push(row.bounds.map((bound) => bound * Math.abs(scale[o]!)));
+      parts.push({
+        values: row.values.map((value) => value * scale[o]!),
+        bounds: row.bounds.map((bound) => bound * Math.abs(scale[o]!)),
+      });
     }
-    const { values } = await found.rows(o, o + 1, false);
-    const fit = leastSquares(columns, values);
-    for (const j of fit.dependent) ambiguous.add(j);
-    for (let i = 0; i < values.length; i++) {
-      let exact = 0;
-      let bound = 0;
-      for (const [j, column] of columns.entries()) {
-        const a = fit.coefficients[j]!;
-        if (Number.isNaN(a)) continue;
-        exact += a * column[i]!;
-        bound += Math.abs(a) * bounds[j]![i]!;
-      }
-      const step =
-        tolerance.unit * bound +
-        tolerance.floor +
-        tolerance.gridStep * Math.abs(exact) +
-        tolerance.gridFloor;
-      omega = Math.max(omega, Math.abs(values[i]! - exact) / step);
+    const target = (await found.rows(o, o + 1, false)).values.slice();
+    // A branch without batch norm has nothing that can move.
+    for (const [j, { values }] of parts.entries()) {
+      if (!norms[j]) for (let i = 0; i < target.length; i++) target[i]! -= values[i]!;
     }
-    if (!(omega <= certificate.k.weight + FIT_ROUNDINGS)) return undefined;
-    for (const [j, norm] of norms.entries()) {
-      const a = fit.coefficients[j]!;
-      if (Number.isNaN(a) || columns[j]!.every((value) => value === 0)) continue;
-      // A branch without batch norm has nothing that can move.
-      if (!norm) {
-        if (Math.abs(a - 1) > 1e-4) return undefined;
-        continue;
-      }
-      const variance = (norm.variance[o]! + norm.epsilon) / (a * a) - norm.epsilon;
-      const ratio = variance / norm.variance[o]!;
-      const meaningful = fit.dependent.length === 0;
-      if (meaningful && !(a > 0 && ratio < MAX_RATIO && ratio > 1 / MAX_RATIO)) return undefined;
-      if (meaningful) variances[j]![o] = variance;
+    const movable = [...norms.keys()].filter((j) => norms[j]);
+    const fit = fitParts(
+      movable.map((j) => parts[j]!),
+      target,
+      tolerance,
+      totalBounds(parts, target.length),
+    );
+    for (const at of fit.dependent) ambiguous.add(movable[at]!);
+    omega = Math.max(omega, fit.omega());
+    if (!(omega <= tolerance.k.weight)) return undefined;
+    if (fit.dependent.length > 0) continue;
+    for (const [at, j] of movable.entries()) {
+      const [a, slack] = [fit.coefficients[at]!, fit.uncertainty[at]!];
+      // No variance turns a sign or makes a branch vanish, and none is negative.
+      if (a + slack <= 0) return undefined;
+      if (a - slack <= 0) continue;
+      const { variance, epsilon } = norms[j]!;
+      const spread = variance[o]! + epsilon;
+      if (spread / (a - slack) ** 2 < epsilon) return undefined;
+      variances[j]![o] = spread / a ** 2 - epsilon;
     }
   }
   const ratios: Record<string, number> = {};

@@ -3,6 +3,7 @@
  * other blocks' parts, pairs, other orders, drifted statistics, single numbers. Each is proved by ω over the block.
  */
 
+import type { Bounded } from "../algebra/affine.ts";
 import { isReparamError, throwIfAborted } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
 import type { Model } from "../ir/graph.ts";
@@ -44,8 +45,13 @@ export interface BlockContext {
   othersOf(certificate: BlockCertificate): Promise<OtherBatchNorms>;
 }
 
-/** Fewer than this part of a block's channels left over are taken for further, local faults. */
+/**
+ * Up to this part of a block's channels, faults of single channels are looked for before pairs of faults of the fuse.
+ * It decides only what is tried first: a fault of the fuse reaches every channel in which its branch is not dead (the
+ * identity of grouped blocks, half of them), so neither is mistaken for the other, and both are proved number by number.
+ */
 const LOCAL_SHARE = 1 / 16;
+
 export async function explainBlock(
   certificate: BlockCertificate,
   context: BlockContext,
@@ -236,11 +242,10 @@ async function describeLocal(
 ): Promise<BlockFault[]> {
   const found = certificate.pair.found!;
   const exact = toleranceOf(certificate, tolerance.grid);
-  const faults = await localFaults(expected, found, channels, exact.k, unitsOf(exact));
+  const faults = await localFaults(expected, found, channels, exact);
   return faults.map((fault) => ({
     block: certificate.name,
     ...fault,
-    confidence: "proved",
     evidence: { ...fault.evidence, omegaBefore: omegaOf(certificate), channels: channels.length },
     faulty: withRowsOf(expected, found, channels),
   }));
@@ -311,7 +316,7 @@ async function explainWithout(
   if (bad.length * 2 <= outC && bad.length > 0 && bad.length < outC) {
     return describeLocal(certificate, expected, bad, { ...tolerance, grid: undefined });
   }
-  return [await describeUnknown(certificate, block?.anatomy, solution)];
+  return [await describeUnknown(certificate, block?.anatomy, solution, tolerance)];
 }
 
 async function explainRearranged(
@@ -330,17 +335,38 @@ async function explainRearranged(
     if (!(measured.weight.omega <= exact.k.weight)) continue;
     const biasFits = measured.bias.omega <= exact.k.bias;
     const omegas = { omegaBefore: omegaOf(certificate), omegaAfter: measured.weight.omega };
-    return [
-      {
-        block: certificate.name,
-        ...order,
-        confidence: "proved",
-        evidence: { ...order.evidence, ...omegas, biasFits },
-        faulty: kernel,
-      },
-    ];
+    const { values: biases } = await certificate.pair.found!.biases();
+    const dropped = !biasFits && biases.every((bias) => bias === 0);
+    const named: BlockFault = {
+      block: certificate.name,
+      ...order,
+      confidence: biasFits || dropped ? "proved" : "consistent",
+      detail: biasFits || dropped ? order.detail : `${order.detail}; its biases are others`,
+      evidence: { ...order.evidence, ...omegas, biasFits },
+      faulty: kernel,
+    };
+    return dropped ? [named, biasDropped(certificate, omegas)] : [named];
   }
   return undefined;
+}
+
+function biasDropped(
+  certificate: BlockCertificate,
+  omegas: { readonly omegaBefore: number; readonly omegaAfter: number },
+): BlockFault {
+  const { expected } = certificate.pair;
+  const biases = async (): Promise<Bounded> => {
+    const { length } = (await expected.biases()).values;
+    return { values: new Float64Array(length), bounds: new Float64Array(length) };
+  };
+  return {
+    block: certificate.name,
+    cause: "bias-dropped",
+    detail: "",
+    confidence: "proved",
+    evidence: omegas,
+    faulty: { ...expected, biases },
+  };
 }
 
 function driftFault(certificate: BlockCertificate, drift: Drift): BlockFault {

@@ -23,6 +23,14 @@ test("a multiple of an earlier column and a zero column are dependent", () => {
   expect(fit.coefficients[1]).toBeNaN();
 });
 
+test("sensitivity and reach, by hand", () => {
+  // q₁ = (1, 0, 0), q₂ = (0, 0, 1), R = [1 1; 0 1], R⁻¹ = [1 −1; 0 1]
+  const fit = leastSquares([f(1, 0, 0), f(1, 0, 1)], f(1, 2, 3));
+  expect([...fit.sensitivity]).toEqual([Math.SQRT2, 1]);
+  expect([0, 1, 2].map(fit.reach)).toEqual([1, 0, 1]);
+  expect(fit.rest).toBe(2);
+});
+
 test("a zero target needs nothing and leaves nothing", () => {
   const fit = leastSquares([f(1, 2)], f(0, 0));
   expect([fit.coefficients[0], fit.residual]).toEqual([0, 0]);

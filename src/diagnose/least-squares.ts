@@ -8,15 +8,25 @@ export interface Fit {
   readonly coefficients: Float64Array;
   /** ‖residual‖ / ‖target‖; 0 for a zero target. */
   readonly residual: number;
+  /** ‖residual‖ */
+  readonly rest: number;
   readonly dependent: readonly number[];
+  /** Per column: how far its coefficient moves at most when the target moves by a length of 1; NaN for a dependent one. */
+  readonly sensitivity: Float64Array;
+  /** How much of a target's length at most shows in number `i` of the fit: √(Σ qᵢ²). */
+  reach(i: number): number;
 }
 
-/** A column shorter than this part of itself after projection is dependent: 2⁻²⁰, far above float64 noise. */
-const DEPENDENT = 2 ** -20;
+/**
+ * A column that keeps less than this part of itself after projection is dependent. Targets are float32 kernels, rounded
+ * up to k ≤ 16 times (families have 6 to 14) by 2⁻²⁴ of what is summed: a smaller part would drown in them, and its
+ * coefficient would be known to worse than its own size. The projections themselves are float64, 2⁻⁵³.
+ */
+const DEPENDENT = 16 * 2 ** -24;
 
 export function leastSquares(columns: readonly Float64Array[], target: Float64Array): Fit {
   const count = columns.length;
-  const basis: { q: Float64Array; index: number; r: Float64Array }[] = [];
+  const basis: BasisVector[] = [];
   const dependent: number[] = [];
   for (const [index, column] of columns.entries()) {
     const q = column.slice();
@@ -59,8 +69,37 @@ export function leastSquares(columns: readonly Float64Array[], target: Float64Ar
     }
     coefficients[basis[i]!.index] = value / basis[i]!.r[i]!;
   }
-  const size = norm(target);
-  return { coefficients, residual: size === 0 ? 0 : norm(left) / size, dependent };
+  const [size, rest] = [norm(target), norm(left)];
+  return {
+    coefficients,
+    residual: size === 0 ? 0 : rest / size,
+    rest,
+    dependent,
+    sensitivity: sensitivities(basis, count),
+    reach: (i) => Math.sqrt(basis.reduce((sum, { q }) => sum + q[i]! ** 2, 0)),
+  };
+}
+
+interface BasisVector {
+  readonly q: Float64Array;
+  readonly index: number;
+  /** Its column of R. */
+  readonly r: Float64Array;
+}
+
+/** Coefficients are R⁻¹·Qᵀ·target, and Qᵀ lengthens nothing: the lengths of the rows of R⁻¹. */
+function sensitivities(basis: readonly BasisVector[], count: number): Float64Array {
+  const lengths = new Float64Array(count).fill(Number.NaN);
+  for (const [j, { index }] of basis.entries()) {
+    const row = new Float64Array(basis.length);
+    for (let i = j; i < basis.length; i++) {
+      let value = i === j ? 1 : 0;
+      for (let m = j; m < i; m++) value -= row[m]! * basis[i]!.r[m]!;
+      row[i] = value / basis[i]!.r[i]!;
+    }
+    lengths[index] = norm(row);
+  }
+  return lengths;
 }
 
 function dot(a: Float64Array, b: Float64Array): number {

@@ -5,7 +5,7 @@
 
 import type { Affine } from "../algebra/affine.ts";
 import { SMALLEST_SUBNORMAL, UNIT_ROUNDOFF } from "../core/dtype.ts";
-import { onGrid } from "../verify/precision.ts";
+import { loweredStep, onGrid } from "../verify/precision.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import { addRows, emptyRows, firstChannel, type Layout } from "./layout.ts";
 
@@ -49,10 +49,17 @@ export interface Tolerance {
   readonly gridFloor: number;
 }
 
+/**
+ * How much is looked at before the whole block is: effort alone, since nothing is believed before all numbers agree.
+ * Three filters let one of them be altered besides; six input channels with nine taps are 54 numbers for the unknowns of
+ * a block, and a wrong hypothesis passes one of them with probability 2k / 2²⁴.
+ */
 const SITES = 3;
 const CHANNELS_PER_SITE = 6;
-/** For large kernels fewer input channels do. */
+/** For large kernels fewer input channels do: the unknowns are as many, and each channel has more taps. */
 const MAX_POSITIONS = 512;
+/** A float32 lies on TF32's grid, the finest, by chance once in 2¹³: eight of them once in 2¹⁰⁴. */
+const MIN_GRID_EVIDENCE = 8;
 
 export function chooseSites(layout: Layout, badChannels: readonly number[], inC: number): Site[] {
   const count = Math.min(SITES, badChannels.length);
@@ -123,7 +130,10 @@ export async function sampleFound(
   return { values, bias: Float64Array.from(sites, ({ o }) => biases[o]!) };
 }
 
-/** A screening rejects wrong hypotheses; a factor on k costs it nothing, and keeps right ones with more steps. */
+/**
+ * A screening must not reject a right hypothesis, and a faulty fuse may round more often than the right one: at most by
+ * one more batch norm (5), and no block with a batch norm has a smaller k than that. What passes is judged by its own k.
+ */
 const SCREENING_FACTOR = 2;
 
 export function screeningTolerance(certificate: BlockCertificate, found: Sampled): Tolerance {
@@ -132,17 +142,12 @@ export function screeningTolerance(certificate: BlockCertificate, found: Sampled
   return { ...exact, k: { weight: weight * SCREENING_FACTOR, bias: bias * SCREENING_FACTOR } };
 }
 
-const GRID_STEPS: Readonly<Record<GridFormat, readonly [number, number]>> = {
-  float16: [2 ** -11, 2 ** -25],
-  bfloat16: [2 ** -8, 2 ** -134],
-  tfloat32: [2 ** -10, 2 ** -137],
-};
-
 export function toleranceOf(
   { k, unit }: Pick<BlockCertificate, "k" | "unit">,
   grid: GridFormat | undefined,
 ): Tolerance {
-  const [gridStep, gridFloor] = grid ? GRID_STEPS[grid] : [0, 0];
+  const gridFloor = grid ? loweredStep(0, grid) : 0;
+  const gridStep = grid ? loweredStep(1, grid) - gridFloor : 0;
   const floor = SMALLEST_SUBNORMAL[unit];
   return { k, unit: UNIT_ROUNDOFF[unit], floor, grid, gridStep, gridFloor };
 }
@@ -152,7 +157,7 @@ function gridOf(certificate: BlockCertificate, found: Sampled): GridFormat | und
   const all = [...found.values.flatMap((values) => [...values]), ...found.bias].filter(
     (value) => value !== 0,
   );
-  if (all.length < 8 || certificate.unit !== "float32") return undefined;
+  if (all.length < MIN_GRID_EVIDENCE || certificate.unit !== "float32") return undefined;
   const formats: readonly GridFormat[] = ["bfloat16", "float16", "tfloat32"];
   return formats.find((format) => all.every((value) => onGrid(value, format)));
 }

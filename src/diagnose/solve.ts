@@ -4,67 +4,75 @@
  */
 
 import { readFloat64 } from "../core/tensor.ts";
-import type { Node } from "../ir/graph.ts";
+import { isOp, type Node } from "../ir/graph.ts";
 import { batchNormsOf, batchNormTensors } from "./branch-edits.ts";
+import { fitParts, type Part, type PartsFit, totalBounds } from "./fit-parts.ts";
 import { tapPermutation } from "./layout.ts";
-import { type Fit, leastSquares } from "./least-squares.ts";
 import { type SampledAffine, sampleAffine } from "./samples.ts";
 import type { Search } from "./search.ts";
 import { COMMON_EPSILONS } from "./variants.ts";
 
 export interface Solution {
   /** Per site: the coefficient of every branch. */
-  readonly fits: readonly Fit[];
+  readonly fits: readonly PartsFit[];
   readonly epsilons: readonly number[];
   readonly factors: readonly string[];
   /** Largest relative residual over the sites. */
   readonly residual: number;
+  /** Whether every site is a sum of the branches times factors, up to rounding. */
+  readonly inSpan: boolean;
 }
 
 export async function solveBranches(
   search: Search,
   statedEpsilon: number | undefined,
 ): Promise<Solution> {
-  const { variants, sites, found } = search;
-  const { anatomy } = variants;
-  const { scale } = await search.tail("");
-  const fits: Fit[] = [];
-  for (const [s, site] of sites.entries()) {
-    const columns: Float64Array[] = [];
-    for (let j = 0; j < anatomy.branches.length; j++) {
-      const { values } = await (await search.part(j, []))!.row(s);
-      columns.push(values.map((value) => value * scale[site.o]!));
-    }
-    fits.push(leastSquares(columns, found.values[s]!));
+  const { sites, found, tolerance } = search;
+  const fits: PartsFit[] = [];
+  for (const [s] of sites.entries()) {
+    const parts = await branchesAt(search, s);
+    const target = found.values[s]!;
+    fits.push(fitParts(parts, target, tolerance, totalBounds(parts, target.length)));
   }
   const epsilons = statedEpsilon === undefined ? [] : await epsilonsOf(search, fits);
   const candidates = [...new Set([...COMMON_EPSILONS, ...epsilons])];
   return {
     fits,
     epsilons: statedEpsilon === undefined ? [] : candidates.filter((e) => e !== statedEpsilon),
-    factors: constantFactors(fits, anatomy.branches.length),
+    factors: constantFactors(fits, search.variants.anatomy.branches.length),
     residual: Math.max(0, ...fits.map((fit) => fit.residual)),
+    inSpan: fits.every((fit) => fit.inSpan),
   };
 }
 
-/** A found kernel with a larger part outside what faults can make of the branches has another origin. */
-const IN_SPAN = 3e-3;
+/** The branches as they should be, at site `s`. */
+async function branchesAt(search: Search, s: number): Promise<Part[]> {
+  const { anatomy } = search.variants;
+  const scale = (await search.tail("")).scale[search.sites[s]!.o]!;
+  const parts: Part[] = [];
+  for (let j = 0; j < anatomy.branches.length; j++) {
+    const { values, bounds } = await (await search.part(j, []))!.row(s);
+    parts.push({
+      values: values.map((value) => value * scale),
+      bounds: bounds.map((bound) => bound * Math.abs(scale)),
+    });
+  }
+  return parts;
+}
 
 /**
- * Whether faults of the fuse could explain the sampled numbers at all: every site lies in the span of the branches, of
- * their small kernels at other places, and of mirrored kernels. Saves trying thousands of hypotheses in vain. One of
- * three sites may be a channel that was altered besides.
+ * Whether faults of the fuse could explain the sampled numbers at all: every site lies, up to rounding, in the span of
+ * the branches, of their small kernels at other places, and of mirrored kernels. Saves trying thousands of hypotheses in
+ * vain. One of three sites may be a channel that was altered besides.
  */
 export async function couldBeFault(search: Search, solution: Solution): Promise<boolean> {
-  if (solution.residual <= IN_SPAN) return true;
-  const { variants, found, sites } = search;
+  if (solution.inSpan) return true;
+  const { variants, found, sites, tolerance } = search;
   const { anatomy, layout } = variants;
-  // A fault inside a chain of convolutions changes the kernel in more than its size.
-  const isConv = ({ opType }: Node): boolean => opType === "Conv";
-  if (anatomy.branches.some(({ nodes }) => nodes.filter(isConv).length > 1)) return true;
-  const columns: Float64Array[][] = sites.map(() => []);
+  if (anatomy.branches.some(({ nodes }) => bendsKernel(nodes))) return true;
+  const parts: Part[][] = sites.map(() => []);
   const add = async (sampled: SampledAffine): Promise<void> => {
-    for (const [s, list] of columns.entries()) list.push((await sampled.row(s)).values);
+    for (const [s, list] of parts.entries()) list.push(await sampled.row(s));
   };
   for (let j = 0; j < anatomy.branches.length; j++) {
     await add((await search.part(j, []))!);
@@ -75,6 +83,10 @@ export async function couldBeFault(search: Search, solution: Solution): Promise<
     }
   }
   for (const extra of variants.extras.values()) await add(sampleAffine(extra, layout, sites));
+  const least: Float64Array[] = [];
+  for (const [s] of sites.entries()) {
+    least.push(totalBounds(await branchesAt(search, s), found.values[s]!.length));
+  }
   const misses = sites.length > 2 ? 1 : 0;
   const counts = layout.axes.map((axis) => axis.taps.count);
   const orders = (["transpose", "flip-width", "flip-height", "rotate"] as const)
@@ -83,26 +95,39 @@ export async function couldBeFault(search: Search, solution: Solution): Promise<
   return [undefined, ...orders].some((order) => {
     const outside = sites.filter((_, s) => {
       const target = found.values[s]!;
-      if (columns[s]!.length >= target.length) return false;
+      // As many parts as numbers reach anything.
+      if (parts[s]!.length >= target.length) return false;
       const { taps } = layout;
       const arranged = order
         ? target.map((_, p) => target[p - (p % taps) + order[p % taps]!]!)
         : target;
-      return leastSquares(columns[s]!, arranged).residual > IN_SPAN;
+      return !fitParts(parts[s]!, arranged, tolerance, least[s]!).inSpan;
     });
     return outside.length <= misses;
   });
 }
 
-/** How far a round epsilon may be from its estimate, as a part of σ² + ε: float32 and half-precision weights. */
-const EXACT_SLACK = 1e-5;
-const GRID_SLACK = 1e-2;
+/** Whether a fault can change a branch's kernel in more than its size: before a convolution, or in an inner sum. */
+function bendsKernel(nodes: readonly Node[]): boolean {
+  const last = nodes.findLastIndex((node) => isOp(node, "Conv"));
+  const before = nodes.slice(0, Math.max(0, last));
+  const scales = ["Conv", "BatchNormalization", "Mul", "Div"];
+  const made = new Set(nodes.flatMap((node) => node.outputs));
+  const sums = nodes.filter((node) => isOp(node, "Add") || isOp(node, "Sum"));
+  return (
+    before.some((node) => scales.some((type) => isOp(node, type))) ||
+    sums.some((node) => node.inputs.filter((input) => made.has(input)).length > 1)
+  );
+}
 
-/** ε̂ = (v + ε) / a² − v per branch and site; the one from the smallest variance is the sharpest. */
-async function epsilonsOf(search: Search, fits: readonly Fit[]): Promise<number[]> {
+/**
+ * ε̂ = (v + ε) / a² − v per branch and site; the one from the smallest variance is the sharpest. With a known to ±δ it
+ * is known to ±(v + ε)·(1/(|a| − δ)² − 1/a²).
+ */
+async function epsilonsOf(search: Search, fits: readonly PartsFit[]): Promise<number[]> {
   const { variants, sites } = search;
   const { anatomy } = variants;
-  const estimates: { epsilon: number; spread: number }[] = [];
+  const estimates: { epsilon: number; spread: number; slack: number }[] = [];
   const collinear = fits.some((fit) => fit.dependent.length > 0);
   for (const [j, branch] of anatomy.branches.entries()) {
     // Where small kernels cannot be told apart (depthwise 1×1 and identity), their coefficients mean nothing.
@@ -112,45 +137,47 @@ async function epsilonsOf(search: Search, fits: readonly Fit[]): Promise<number[
     if (!norm) continue;
     const variance = await readFloat64(norm.tensors[3]);
     for (const [s, { o }] of sites.entries()) {
-      const a = fits[s]!.coefficients[j]!;
+      const a = Math.abs(fits[s]!.coefficients[j]!);
+      const least = a - fits[s]!.uncertainty[j]!;
+      if (!(least > 0)) continue;
       const v = variance[o]!;
-      const epsilon = (v + norm.epsilon) / (a * a) - v;
-      if (Number.isFinite(epsilon) && v + epsilon > 0)
-        estimates.push({ epsilon, spread: v + epsilon });
+      const spread = (v + norm.epsilon) / a ** 2;
+      const slack = (v + norm.epsilon) / least ** 2 - spread;
+      if (Number.isFinite(spread)) estimates.push({ epsilon: spread - v, spread, slack });
     }
   }
   estimates.sort((x, y) => x.spread - y.spread);
   const candidates = new Set<number>();
-  // Numbers on a coarser grid say less; then also the median counts.
-  const slack = search.tolerance.grid ? GRID_SLACK : EXACT_SLACK;
   const byValue = [...estimates].sort((x, y) => x.epsilon - y.epsilon);
   const median = byValue[Math.floor(byValue.length / 2)];
-  for (const { epsilon, spread } of [...estimates.slice(0, 3), ...(median ? [median] : [])]) {
-    if (epsilon < -slack * spread) continue;
-    for (const digits of [1, 2, 3]) {
-      const round = Number(Math.max(epsilon, 0).toPrecision(digits));
-      // A round number is what somebody typed, as long as the estimate does not contradict it.
-      if (Math.abs(round - epsilon) <= slack * spread) candidates.add(round);
-    }
+  for (const { epsilon, slack } of [...estimates.slice(0, 3), ...(median ? [median] : [])]) {
+    if (epsilon < -slack) continue;
+    for (const round of roundNumbers(Math.max(epsilon, 0), slack)) candidates.add(round);
     if (epsilon > 0) candidates.add(epsilon);
   }
   return [...candidates];
 }
 
+/** A round number is what somebody typed, as long as the estimate does not contradict it. */
+function roundNumbers(estimate: number, slack: number): number[] {
+  return [1, 2, 3]
+    .map((digits) => Number(estimate.toPrecision(digits)))
+    .filter((round) => Math.abs(round - estimate) <= slack);
+}
+
 /** Factors that a branch has in all sites alike, other than 0, 1 and 2; as text, because kinds are text. */
-function constantFactors(fits: readonly Fit[], branches: number): string[] {
+function constantFactors(fits: readonly PartsFit[], branches: number): string[] {
   const factors = new Set<string>();
   for (let j = 0; j < branches; j++) {
-    const values = fits.map((fit) => fit.coefficients[j]!).filter(Number.isFinite);
-    const first = values[0];
-    if (
-      first === undefined ||
-      values.some((value) => Math.abs(value - first) > 1e-5 * Math.abs(first))
-    )
-      continue;
-    if ([0, 1, 2].some((known) => Math.abs(first - known) < 1e-4)) continue;
-    factors.add(String(Number(first.toPrecision(3))));
-    factors.add(String(first));
+    const values = fits
+      .map((fit) => ({ a: fit.coefficients[j]!, slack: fit.uncertainty[j]! }))
+      .filter(({ a }) => Number.isFinite(a));
+    // The one that is known best.
+    const [best] = values.sort((x, y) => x.slack - y.slack);
+    if (!best || values.some(({ a, slack }) => Math.abs(a - best.a) > slack + best.slack)) continue;
+    if ([0, 1, 2].some((known) => Math.abs(best.a - known) <= best.slack)) continue;
+    for (const round of roundNumbers(best.a, best.slack)) factors.add(String(round));
+    factors.add(String(best.a));
   }
   return [...factors];
 }

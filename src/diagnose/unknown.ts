@@ -7,50 +7,34 @@ import { tapCount } from "../algebra/affine.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import type { Anatomy } from "./anatomy.ts";
 import type { BlockFault, Evidence } from "./finding.ts";
+import { firstChannel, layoutOf } from "./layout.ts";
+import { isNear, type Tolerance } from "./samples.ts";
 import type { Solution } from "./solve.ts";
 
-/** Kernels nearer than this share a history; independent ones are about √2 apart, the same a few percent. */
-const SAME_HISTORY = 0.5;
-/** Part of the kernel outside the branches' span: the identity's share fits by itself, whatever the weights are. */
-const UNRELATED = 0.1;
-/** Rows read for the statistics. */
+/** Rows read for the statistics, spread over the block: effort alone. */
 const MAX_ROWS = 64;
+/**
+ * Two kernels have something in common when more of their numbers agree in sign than chance allows: N/2 by this many
+ * √N/2 more. Were the signs of one of them random, that happened with probability e^(−6²/2) = 2·10⁻⁸ at most, whatever
+ * the sizes are (Hoeffding's inequality).
+ */
+const IN_COMMON = 6;
 
 export async function describeUnknown(
   certificate: BlockCertificate,
   anatomy: Anatomy | undefined,
   solution: Solution | undefined,
+  tolerance: Tolerance,
 ): Promise<BlockFault> {
-  const { expected, found } = certificate.pair;
-  const outC = expected.shape[0] ?? 0;
-  const step = Math.max(1, Math.ceil(outC / MAX_ROWS));
-  const taps = anatomy ? tapCount(anatomy.affine.axes) : 1;
-  const parts = { ring: 0, centre: 0, exact: 0 };
-  let foundSquares = 0;
-  let count = 0;
-  for (let o = 0; o < outC; o += step) {
-    const exact = await expected.rows(o, o + 1, false);
-    const { values } = await found!.rows(o, o + 1, false);
-    for (let i = 0; i < values.length; i++) {
-      const square = (values[i]! - exact.values[i]!) ** 2;
-      if (taps > 1 && i % taps !== (taps - 1) / 2) parts.ring += square;
-      else parts.centre += square;
-      parts.exact += exact.values[i]! ** 2;
-      foundSquares += values[i]! ** 2;
-      count++;
-    }
-  }
-  const exactBias = (await expected.biases()).values;
-  const foundBias = (await found!.biases()).values;
-  const biasDistance = relative(foundBias, exactBias);
-  const size = Math.sqrt(parts.exact);
-  const distance = Math.sqrt(parts.ring + parts.centre) / size;
+  const { found } = certificate.pair;
+  const measured = await compare(certificate, anatomy, tolerance);
+  const { distance, biasDistance } = measured;
   const channels = certificate.deviation;
   const evidence: Evidence = {
     omega: Math.max(channels?.weight.omega ?? 0, channels?.bias.omega ?? 0),
     relativeDistance: distance,
-    ring: Math.sqrt(parts.ring) / size,
-    centre: Math.sqrt(parts.centre) / size,
+    ring: measured.ring,
+    centre: measured.centre,
     bias: biasDistance,
     outsideBranches: solution?.residual ?? Number.NaN,
     ...(anatomy && solution ? coefficients(anatomy, solution) : {}),
@@ -65,17 +49,18 @@ export async function describeUnknown(
       evidence,
     };
   }
-  if (distance >= SAME_HISTORY && foundBias.every((b) => b === 0)) {
-    const deviation = Math.sqrt(foundSquares / Math.max(1, count));
+  if (!measured.inCommon && measured.biasIsZero) {
     return {
       ...base,
       cause: "untouched-initialisation",
       detail:
         "all biases are exactly 0 and the weights have nothing in common with the trained ones",
-      evidence: { ...evidence, standardDeviation: deviation },
+      evidence: { ...evidence, standardDeviation: measured.standardDeviation },
     };
   }
-  if (distance >= SAME_HISTORY && (solution?.residual ?? 1) >= UNRELATED) {
+  if (solution?.inSpan) return { ...base, cause: "unknown", detail: whereItIs(evidence), evidence };
+  // Beyond 1 the exact kernel says less about the found one than nothing (zeros) would; independent ones are √2 apart.
+  if (measured.besideIdentity >= 1) {
     return {
       ...base,
       cause: "unrelated-weights",
@@ -83,12 +68,8 @@ export async function describeUnknown(
       evidence,
     };
   }
-  if (
-    distance < SAME_HISTORY &&
-    biasDistance < 1 &&
-    distance > 0 &&
-    (solution?.residual ?? 1) > OUTSIDE
-  ) {
+  // Training moves every number; a fault in one branch or place leaves most of the others right.
+  if (measured.inCommon && biasDistance < 1 && measured.right < 1 / 2) {
     return {
       ...base,
       cause: "other-training-state",
@@ -99,8 +80,80 @@ export async function describeUnknown(
   return { ...base, cause: "unknown", detail: whereItIs(evidence), evidence };
 }
 
-/** A residual of this size is no rounding of any format we know, bfloat16 included. */
-const OUTSIDE = 2e-3;
+interface Comparison {
+  /** ‖Ŵ − W*‖ / ‖W*‖, and the parts of it in the centre tap and around it. */
+  readonly distance: number;
+  readonly ring: number;
+  readonly centre: number;
+  /** The same over the numbers that no identity adds to: its share fits by itself, whatever the weights are. */
+  readonly besideIdentity: number;
+  readonly inCommon: boolean;
+  /** Share of the numbers that are within k roundings. */
+  readonly right: number;
+  readonly biasDistance: number;
+  readonly biasIsZero: boolean;
+  /** Of the found weights, around zero. */
+  readonly standardDeviation: number;
+}
+
+async function compare(
+  { pair }: BlockCertificate,
+  anatomy: Anatomy | undefined,
+  tolerance: Tolerance,
+): Promise<Comparison> {
+  const { expected, found } = pair;
+  const outC = expected.shape[0] ?? 0;
+  const step = Math.max(1, Math.ceil(outC / MAX_ROWS));
+  const taps = anatomy ? tapCount(anatomy.affine.axes) : 1;
+  let [ring, centre, size, squares, count, right] = [0, 0, 0, 0, 0, 0];
+  const beside = { difference: 0, size: 0, agreeing: 0, signed: 0 };
+  for (let o = 0; o < outC; o += step) {
+    const exact = await expected.rows(o, o + 1, true);
+    const { values } = await found!.rows(o, o + 1, false);
+    const identity = anatomy ? identityAt(anatomy, o, taps) : -1;
+    for (let i = 0; i < values.length; i++) {
+      const [x, y] = [exact.values[i]!, values[i]!];
+      const square = (y - x) ** 2;
+      if (taps > 1 && i % taps !== (taps - 1) / 2) ring += square;
+      else centre += square;
+      size += x ** 2;
+      squares += y ** 2;
+      count++;
+      if (isNear(y, x, exact.bounds[i]!, tolerance)) right++;
+      if (i === identity) continue;
+      beside.difference += square;
+      beside.size += x ** 2;
+      if (x * y > 0) beside.agreeing++;
+      if (x * y !== 0) beside.signed++;
+    }
+  }
+  const exactBias = (await expected.biases()).values;
+  const foundBias = (await found!.biases()).values;
+  const distance = ratio(ring + centre, size);
+  return {
+    distance,
+    ring: ratio(ring, size),
+    centre: ratio(centre, size),
+    besideIdentity: beside.size > 0 ? ratio(beside.difference, beside.size) : distance,
+    inCommon: 2 * beside.agreeing - beside.signed > IN_COMMON * Math.sqrt(beside.signed),
+    right: right / Math.max(1, count),
+    biasDistance: relative(foundBias, exactBias),
+    biasIsZero: foundBias.every((b) => b === 0),
+    standardDeviation: Math.sqrt(squares / Math.max(1, count)),
+  };
+}
+
+/** Where in row `o` a bare identity would stand; −1 where the block cannot have one. */
+function identityAt(anatomy: Anatomy, o: number, taps: number): number {
+  const layout = layoutOf(anatomy);
+  const channel = o - firstChannel(layout, o);
+  if (anatomy.affine.inC !== layout.outC || channel < 0 || channel >= layout.width) return -1;
+  return channel * taps + (taps - 1) / 2;
+}
+
+function ratio(difference: number, size: number): number {
+  return difference === 0 ? 0 : Math.sqrt(difference / (size || 1));
+}
 
 function relative(found: Float64Array, exact: Float64Array): number {
   let [difference, size] = [0, 0];
@@ -108,7 +161,7 @@ function relative(found: Float64Array, exact: Float64Array): number {
     difference += (found[i]! - exact[i]!) ** 2;
     size += exact[i]! ** 2;
   }
-  return difference === 0 ? 0 : Math.sqrt(difference / (size || 1));
+  return ratio(difference, size);
 }
 
 function coefficients(anatomy: Anatomy, solution: Solution): Record<string, readonly number[]> {
@@ -121,9 +174,9 @@ function coefficients(anatomy: Anatomy, solution: Solution): Record<string, read
 }
 
 function whereItIs(evidence: Evidence): string {
-  const parts = ["ring", "centre", "bias"].map((part) => [part, Number(evidence[part])] as const);
-  const told = parts
-    .filter(([, size]) => size > 1e-6)
+  const told = ["ring", "centre", "bias"]
+    .map((part) => [part, Number(evidence[part])] as const)
+    .filter(([, size]) => size > 0)
     .map(([part, size]) => `${part} ${size.toPrecision(2)}`);
-  return `relative difference: ${told.join(", ") || "below 1e-6"}`;
+  return `relative difference: ${told.join(", ")}`;
 }
