@@ -1,8 +1,9 @@
 /**
  * @file Conversion of a whole file, as a user runs it, beside copying the same bytes: `node dist/cli/main.js convert`
- * against `cp` and against `cp` followed by `sync` (the command flushes what it writes, cp does not). Interleaved;
- * the medians and their ratio are printed with the largest peak memory.
- * Run: `npm run build && npx tsx bench/convert.ts [A0 B3 …] [--runs N]`
+ * against `cp`, against `cp` followed by `sync` (the command flushes what it writes, cp does not), and, where a Python
+ * with PyTorch is named, against the script that PyTorch users run (bench/convert_pytorch.py: neither checks nor
+ * flushes). Interleaved; the medians and their ratio are printed with the largest peak memory.
+ * Run: `npm run build && npx tsx bench/convert.ts [A0 B3 …] [--runs N] [--python .venv/bin/python]`
  */
 
 import { spawn } from "node:child_process";
@@ -10,10 +11,12 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const main = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 if (!existsSync(main)) throw new Error("dist/ is missing: npm run build");
-const { nets, runs } = parseArguments(process.argv.slice(2));
+const script = fileURLToPath(new URL("convert_pytorch.py", import.meta.url));
+const { nets, runs, python } = parseArguments(process.argv.slice(2));
 const folder = mkdtempSync(join(tmpdir(), "reparam-bench-"));
 
 interface Timed {
@@ -23,7 +26,9 @@ interface Timed {
 
 try {
   console.log(`${runs} runs each, interleaved; seconds are medians`);
-  console.log("net         MiB   convert       cp  cp+sync  /cp  /(cp+sync)  peak MiB");
+  const columns = ["convert", "peak MiB", "cp", "cp+sync", "/cp", "/(cp+sync)"];
+  if (python) columns.push("PyTorch", "peak MiB", "/PyTorch");
+  console.log(["net       ", "  MiB", ...columns.map((name) => name.padStart(10))].join(" "));
   for (const net of nets) await benchNet(net);
 } finally {
   rmSync(folder, { recursive: true, force: true });
@@ -34,7 +39,12 @@ async function benchNet(net: string): Promise<void> {
   await timed(process.execPath, [main, "create", net, "-o", train, "--seed", "1"]);
   const out = join(folder, "out.pth");
   const copy = join(folder, "copy.pth");
-  const times: Record<"convert" | "cp" | "sync", Timed[]> = { convert: [], cp: [], sync: [] };
+  const times: Record<"convert" | "cp" | "sync" | "pytorch", Timed[]> = {
+    convert: [],
+    cp: [],
+    sync: [],
+    pytorch: [],
+  };
   for (let run = 0; run < runs; run++) {
     rmSync(out, { force: true });
     times.convert.push(await timed(process.execPath, [main, "convert", train, "-o", out]));
@@ -42,25 +52,33 @@ async function benchNet(net: string): Promise<void> {
     times.cp.push(await timed("cp", [train, copy]));
     rmSync(copy, { force: true });
     times.sync.push(await timed("sh", ["-c", `cp "$0" "$1" && sync "$1"`, train, copy]));
+    if (!python) continue;
+    rmSync(copy, { force: true });
+    times.pytorch.push(await timed(python, [script, train, copy]));
   }
   rmSync(out, { force: true });
   rmSync(copy, { force: true });
   const convert = median(times.convert);
   const [cp, sync] = [median(times.cp), median(times.sync)];
-  const peak = Math.max(...times.convert.map((one) => one.peakMiB));
-  const mebibytes = statSync(train).size / 2 ** 20;
-  console.log(
-    [
-      net.padEnd(10),
-      mebibytes.toFixed(0).padStart(5),
-      `${convert.toFixed(2)} s`.padStart(9),
-      `${cp.toFixed(2)} s`.padStart(8),
-      `${sync.toFixed(2)} s`.padStart(8),
-      (convert / cp).toFixed(1).padStart(4),
-      (convert / sync).toFixed(1).padStart(11),
-      peak.toFixed(0).padStart(9),
-    ].join(" "),
-  );
+  const seconds = (value: number): string => `${value.toFixed(2)} s`;
+  const columns = [
+    seconds(convert),
+    peakOf(times.convert),
+    seconds(cp),
+    seconds(sync),
+    (convert / cp).toFixed(1),
+    (convert / sync).toFixed(1),
+  ];
+  if (python) {
+    const peer = median(times.pytorch);
+    columns.push(seconds(peer), peakOf(times.pytorch), (convert / peer).toFixed(2));
+  }
+  const mebibytes = (statSync(train).size / 2 ** 20).toFixed(0).padStart(5);
+  console.log([net.padEnd(10), mebibytes, ...columns.map((text) => text.padStart(10))].join(" "));
+}
+
+function peakOf(times: readonly Timed[]): string {
+  return Math.max(...times.map((one) => one.peakMiB)).toFixed(0);
 }
 
 function median(times: readonly Timed[]): number {
@@ -91,10 +109,18 @@ async function timed(command: string, args: readonly string[]): Promise<Timed> {
   return { seconds: (performance.now() - begin) / 1000, peakMiB };
 }
 
-function parseArguments(args: readonly string[]): { nets: readonly string[]; runs: number } {
-  const at = args.indexOf("--runs");
-  const given = args.filter((arg, i) => arg !== "--runs" && (at < 0 || i !== at + 1));
-  const runs = at < 0 ? 5 : Number(args[at + 1]);
+function parseArguments(args: readonly string[]): {
+  nets: readonly string[];
+  runs: number;
+  python: string | undefined;
+} {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { runs: { type: "string", default: "5" }, python: { type: "string" } },
+  });
+  const runs = Number(values.runs);
   if (!Number.isSafeInteger(runs) || runs < 1) throw new Error("--runs wants a positive number");
-  return { nets: given.length > 0 ? given : ["A0", "B3"], runs };
+  const nets = positionals.length > 0 ? positionals : ["A0", "B3"];
+  return { nets, runs, python: values.python };
 }

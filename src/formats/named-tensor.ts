@@ -13,7 +13,7 @@ export interface NamedTensor {
 }
 
 /** Bytes read and written at once. */
-const CHUNK_BYTES = 4 * 1024 * 1024;
+const CHUNK_BYTES = 1024 * 1024;
 
 /** Throws `usage` if two tensors share a name, which no state dict can express. */
 export function assertDistinctNames(where: string, tensors: readonly NamedTensor[]): void {
@@ -28,7 +28,7 @@ export function assertDistinctNames(where: string, tensors: readonly NamedTensor
 
 /** Streams tensors' bytes and reports progress in bytes. */
 export interface TensorStream {
-  /** One call per tensor, in the order of the list. A chunk's bytes hold until the next but one is asked for. */
+  /** One call per tensor, in the order of the list. A chunk's bytes hold until the next is asked for. */
   chunks(named: NamedTensor): AsyncIterable<Uint8Array>;
 }
 

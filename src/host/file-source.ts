@@ -10,7 +10,7 @@ import { fromOsError, osErrorCode } from "./os-error.ts";
 const MAX_READ_BYTES = 2 ** 30;
 
 /** Shorter reads, bytes, are made at once: a checkpoint has thousands, and handing one to another thread takes longer. */
-const MAX_SYNC_READ_BYTES = 2 ** 16;
+const MAX_SYNC_READ_BYTES = 2 ** 19;
 
 export interface FileSource extends ByteSource {
   close(): Promise<void>;
