@@ -10,6 +10,8 @@ const config: ViteUserConfig = defineConfig({
     hookTimeout: 120_000,
     // One browser at a time: what is measured (frozen frames) should not be the neighbour's.
     maxWorkers: 1,
+    // A browser on a loaded machine now and then paints or answers too late; a fault of the page fails twice.
+    retry: 1,
   },
 });
 
