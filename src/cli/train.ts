@@ -150,6 +150,12 @@ function train(net: string | undefined, flags: TrainFlags): Promise<void> {
   return runCommand(flags, async (context) => {
     checkReportName(flags);
     const { trainFile } = await import("../host/train-file.ts");
+    const { assertWritable } = await import("../host/assert-writable.ts");
+    await assertWritable(flags.report, { force: flags.force ?? false });
+    const runPath = flags.run ?? `${flags.output}.run`;
+    if (flags.resume && !existsSync(runPath)) {
+      context.note(`${runPath}: no run to go on with, a new one starts`);
+    }
     const result = await trainFile({
       ...(await trainOptions(net, flags)),
       signal: context.signal,

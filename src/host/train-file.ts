@@ -3,7 +3,7 @@
  * verified, and both forms are tried on the validation images.
  */
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { planConversion } from "../convert/conversion.ts";
 import type { ModelFile } from "../convert/open.ts";
@@ -17,6 +17,7 @@ import { evaluateModel } from "../train/evaluate.ts";
 import { type TrainOptions, type TrainRecord, trainModel } from "../train/train-model.ts";
 import { verify } from "../verify/verify.ts";
 import type { RepVggArch } from "../zoo/nets/index.ts";
+import { assertDistinct, assertWritable } from "./assert-writable.ts";
 import { convertFile } from "./convert-file.ts";
 import type { ImageFolderOptions } from "./data/image-folder.ts";
 import { type DatasetSplits, openDataset } from "./data/open-dataset.ts";
@@ -65,11 +66,18 @@ export async function trainFile(options: TrainFileOptions): Promise<TrainingResu
   const { outPath, deployPath, runPath = `${outPath}.run`, force = false } = options;
   const target = targetFormat(outPath);
   if (deployPath !== undefined) targetFormat(deployPath);
-  for (const path of [outPath, ...(deployPath === undefined ? [] : [deployPath])]) {
-    if (!force) assertFree(path);
-  }
+  await assertDistinct([
+    { name: "the training form", path: outPath },
+    { name: "the deploy form", path: deployPath },
+    { name: "the run", path: runPath },
+    { name: "the log", path: options.logPath },
+  ]);
+  for (const path of [outPath, deployPath]) if (!force) assertFree(path);
   const resumes = options.resumeRun === true && existsSync(runPath);
   if (!resumes && !force) assertFree(runPath);
+  // The run is opened by the first checkpoint, the others when the training is done.
+  for (const path of [outPath, deployPath]) await assertWritable(path, { force });
+  await assertWritable(runPath, { force: true });
   const data = await openDataset(options.dataFolder, options);
   const net = await openTrainingNet(sourceOf(options, data), sizeOf(data));
   if (target !== "onnx" && !net.hasCheckpointKeys) {
@@ -152,8 +160,8 @@ function withUntrained(checkpoint: ReadonlyMap<string, LazyTensor>, state: State
   return { ...state, tensors };
 }
 
-function assertFree(path: string): void {
-  if (!existsSync(path)) return;
+function assertFree(path: string | undefined): void {
+  if (path === undefined || !isFile(path)) return;
   throw new ReparamError("cannot-write", {
     where: path,
     what: "it exists already",
@@ -161,6 +169,11 @@ function assertFree(path: string): void {
       ? "Pass --resume to go on with that run, or --force to start a new one"
       : "Pass --force to overwrite it",
   });
+}
+
+/** Anything else of that name cannot be overwritten either, and is named for what it is. */
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 /** Accuracy of both forms on the validation split (the training split where there is none), and the verdict. */

@@ -4,6 +4,7 @@ import type { ByteSink } from "../core/byte-sink.ts";
 import type { ByteSource } from "../core/byte-source.ts";
 import { ReparamError } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
+import { elementCount, formatShape } from "../core/tensor.ts";
 import type { Model } from "../ir/graph.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { AugmentOptions, Normalization } from "./augment.ts";
@@ -13,6 +14,9 @@ import type { LayoutOptions } from "./parameters.ts";
 import type { ScheduleOptions } from "./schedule.ts";
 import type { LossOptions } from "./step-graph.ts";
 import type { Stepper } from "./stepper.ts";
+
+/** Float32 numbers of one batch of samples: 2 GiB, which one input of onnxruntime can hold. */
+const MAX_BATCH_NUMBERS = 2 ** 29;
 
 export interface TrainOptions extends LayoutOptions, TaskOptions {
   /** Training form, float32, opset 13 or later, one input. */
@@ -119,6 +123,29 @@ export function assertCounts(
   for (const [name, value] of Object.entries({ labelSmoothing, emaDecay })) {
     if (value >= 0 && value < 1) continue;
     throw new ReparamError("usage", { where: name, what: `is ${value}, expected 0 up to below 1` });
+  }
+  if (dataset.classCount < 2) {
+    throw new ReparamError("usage", {
+      where: dataset.name,
+      what: "it has one class, expected at least two: there is nothing to tell apart",
+      fix: "Sort the samples into classes, of image folders one folder each",
+    });
+  }
+  const numbers = batch * elementCount(dataset.shape);
+  if (numbers > MAX_BATCH_NUMBERS) {
+    throw new ReparamError("usage", {
+      where: dataset.name,
+      what: `${batch} samples of ${formatShape(dataset.shape)} have ${numbers} numbers, expected at most ${MAX_BATCH_NUMBERS} in a batch`,
+      fix: "Choose a smaller batch or smaller images",
+    });
+  }
+  const { cropPadding = 0 } = options.augment ?? {};
+  const side = Math.min(...dataset.shape.slice(1));
+  if (cropPadding >= side && cropPadding > 0) {
+    throw new ReparamError("usage", {
+      where: "cropPadding",
+      what: `is ${cropPadding}, expected less than the ${side} pixels of a sample's side: crops would miss the image`,
+    });
   }
   if (dataset.size < batch * accumulationSteps) {
     throw new ReparamError("usage", {

@@ -1,6 +1,6 @@
 /** @file `reparam train` on a folder of tiny images: files, verdict, log, resuming, and what it refuses. */
 
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import sharp from "sharp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createRng } from "../../src/core/rng.ts";
@@ -31,6 +31,7 @@ beforeAll(async () => {
     }
   }
   cli.write("set/train/red/broken.png", "no image");
+  cpSync(cli.path("set/train/blue"), cli.path("single/blue"), { recursive: true });
 });
 
 function logLines(name: string): string[] {
@@ -150,11 +151,44 @@ describe("train", () => {
     [["RepVGG-A0", "--key", "ema", ...RUN, "-o", "x.pth"], 64, "--key: is about a checkpoint"],
     [[...NET, ...RUN, "--lr", "1e30", "-o", "x.pth"], 65, "training step"],
     [[...NET, ...RUN, "--mean", "0.5", "-o", "x.pth"], 64, "--mean, --std"],
+    [[...NET, ...RUN, "--data", "set/train/red", "-o", "x.pth"], 65, "no folders"],
+    [[...NET, ...RUN, "--data", "single", "-o", "x.pth"], 64, "single: it has one class"],
+    [[...NET, ...RUN, "--image-size", "100000", "-o", "x.pth"], 64, "numbers"],
+    [[...NET, ...RUN, "--crop-padding", "32", "-o", "x.pth"], 64, "cropPadding: is 32"],
   ] as const)("%o exits with %i", (args, expected, message) => {
     const { status, stderr } = cli.run("train", ...args);
     expect(stderr).toContain(message);
     expect(status).toBe(expected);
     expect(existsSync(cli.path("x.pth"))).toBe(false);
+  });
+
+  // Each would be met only when the training is done, after hours perhaps.
+  test.each([
+    [["-o", "x.pth", "--deploy", "x.pth"], 64, "x.pth: the training form and the deploy form"],
+    [["-o", "x.pth", "--log", "./x.pth"], 64, "x.pth: the training form and the log"],
+    [["-o", "x.pth", "--run", "x.pth"], 64, "x.pth: the training form and the run"],
+    [["-o", "x.pth", "--report", "no/x.html"], 73, "no/x.html: the folder"],
+    [["-o", "x.pth", "--report", "old.html"], 73, "old.html: the file exists already"],
+    [["-o", "x.pth", "--deploy", "no/x.onnx"], 73, "no/x.onnx: the folder"],
+    [["-o", "x.pth", "--deploy", "set.onnx"], 73, "set.onnx: it is a folder"],
+    [["-o", "x.pth", "--log", "no/x.jsonl"], 73, "no/x.jsonl: the log cannot be written"],
+    [["-o", "no/x.pth"], 73, "no/x.pth: the folder"],
+  ] as const)("%o: said before the first step", (args, expected, message) => {
+    cli.write("old.html", "mine");
+    mkdirSync(cli.path("set.onnx"), { recursive: true });
+    const { status, stderr } = cli.run("train", ...NET, ...RUN, ...args);
+    expect(stderr.trimEnd().split("\n"), stderr).toHaveLength(1);
+    expect(stderr).toContain(message);
+    expect(status).toBe(expected);
+    const left = readdirSync(cli.path(".")).filter((name) => /^x\.|\.tmp$/.test(name));
+    expect(left).toEqual([]);
+    expect(readFileSync(cli.path("old.html"), "utf8")).toBe("mine");
+  });
+
+  test("--resume without a run says that it starts one", () => {
+    const { status, stderr } = cli.run("train", ...NET, ...RUN, "--resume", "-o", "fresh.pth");
+    expect(stderr).toMatch(/^fresh\.pth\.run: no run to go on with, a new one starts\nepoch 1/);
+    expect(status).toBe(0);
   });
 
   test("an existing output and the rest of a run are not overwritten unasked", () => {
