@@ -12,7 +12,7 @@ import { type BlockContext, explainBlock } from "./explain-block.ts";
 import type { BlockFault } from "./finding.ts";
 import type { OtherSources } from "./other-sources.ts";
 
-/** Other blocks whose batch norms are tried: more would be no loop error but a search for coincidences. */
+/** Other blocks whose batch norms are tried, effort alone: a try each per branch, and what passes is proved by ω. */
 const MAX_OTHER_BLOCKS = 64;
 
 export async function explainBlocks(

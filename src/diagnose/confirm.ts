@@ -4,6 +4,7 @@ import { add } from "../algebra/add.ts";
 import { type Affine, type Bounded, isRefused, NO_BOUNDS } from "../algebra/affine.ts";
 import { emission } from "../algebra/emit.ts";
 import { type PreparedRows, prepareRows } from "../algebra/prepare-rows.ts";
+import { BATCHNORM_BIAS_ROUNDINGS, BATCHNORM_WEIGHT_ROUNDINGS } from "../algebra/scale-shift.ts";
 import { sameTaps } from "../algebra/taps.ts";
 import type { TaskOptions } from "../core/task.ts";
 import { type Deviation, deviation, type Unit } from "../verify/deviation.ts";
@@ -89,8 +90,9 @@ export async function faultyKernel(
   }
   const kind = tailKind(hypothesis);
   const factors = anatomy.tail.length > 0 ? await tailFactors(anatomy, kind) : undefined;
-  // A tail's batch norm folded twice is one more batch norm's roundings.
-  const tailMore = kind === "twice" ? 5 : 0;
+  // A tail's batch norm folded twice is one more batch norm's roundings; its bias is added to one that is there.
+  const [tailWeight, tailBias] =
+    kind === "twice" ? [BATCHNORM_WEIGHT_ROUNDINGS, BATCHNORM_BIAS_ROUNDINGS + 1] : [0, 0];
   const permutation = outputPermutation(
     hypothesis,
     layout.axes.map((axis) => axis.taps.count),
@@ -107,8 +109,8 @@ export async function faultyKernel(
   return {
     ...expected,
     roundings: {
-      weight: expected.roundings.weight + moreWeight + tailMore,
-      bias: expected.roundings.bias + moreBias + tailMore,
+      weight: expected.roundings.weight + moreWeight + tailWeight,
+      bias: expected.roundings.bias + moreBias + tailBias,
     },
     rows,
     prepare: (begin, end) =>

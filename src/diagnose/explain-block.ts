@@ -3,26 +3,21 @@
  * other blocks' parts, pairs, other orders, drifted statistics, single numbers. Each is proved by ω over the block.
  */
 
-import type { Bounded } from "../algebra/affine.ts";
 import { isReparamError, throwIfAborted } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
 import type { Model } from "../ir/graph.ts";
-import { deviation } from "../verify/deviation.ts";
-import type { Kernel } from "../verify/side.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import { type Anatomy, dissect } from "./anatomy.ts";
-import { confirm, faultyKernel, unitsOf } from "./confirm.ts";
+import { describeLocal, explainRearranged, omegaOf } from "./block-fault.ts";
+import { confirm, faultyKernel } from "./confirm.ts";
 import { type Drift, findDrift } from "./drift.ts";
 import type { BlockFault } from "./finding.ts";
 import { describeFault, fromHints, type Hint, type Hypothesis, toHints } from "./hypothesis.ts";
-import { localFaults } from "./local.ts";
-import { findRearrangements } from "./rearranged.ts";
 import {
   chooseSites,
   differingChannels,
   sampleFound,
   screeningTolerance,
-  type Tolerance,
   toleranceOf,
 } from "./samples.ts";
 import {
@@ -230,51 +225,6 @@ function precisionFault(certificate: BlockCertificate, format: string): BlockFau
   };
 }
 
-function omegaOf({ deviation: measured }: BlockCertificate): number {
-  return measured ? Math.max(measured.weight.omega, measured.bias.omega) : Number.POSITIVE_INFINITY;
-}
-
-async function describeLocal(
-  certificate: BlockCertificate,
-  expected: Kernel,
-  channels: readonly number[],
-  tolerance: Tolerance,
-): Promise<BlockFault[]> {
-  const found = certificate.pair.found!;
-  const exact = toleranceOf(certificate, tolerance.grid);
-  const faults = await localFaults(expected, found, channels, exact);
-  return faults.map((fault) => ({
-    block: certificate.name,
-    ...fault,
-    evidence: { ...fault.evidence, omegaBefore: omegaOf(certificate), channels: channels.length },
-    faulty: withRowsOf(expected, found, channels),
-  }));
-}
-
-/** The exact kernel with the found one's filters in `channels`. */
-function withRowsOf(expected: Kernel, found: Kernel, channels: readonly number[]): Kernel {
-  const chosen = new Set(channels);
-  return {
-    ...expected,
-    rows: async (begin, end, bounds) => {
-      const exact = await expected.rows(begin, end, bounds);
-      const size = exact.values.length / (end - begin);
-      for (const o of channels) {
-        if (o < begin || o >= end) continue;
-        exact.values.set((await found.rows(o, o + 1, false)).values, (o - begin) * size);
-      }
-      return exact;
-    },
-    biases: async () => {
-      const [exact, other] = [await expected.biases(), await found.biases()];
-      return {
-        ...exact,
-        values: exact.values.map((b, o) => (chosen.has(o) ? other.values[o]! : b)),
-      };
-    },
-  };
-}
-
 /** A few wrong channels, all others right. */
 function onlyLocal({
   certificate,
@@ -317,56 +267,6 @@ async function explainWithout(
     return describeLocal(certificate, expected, bad, { ...tolerance, grid: undefined });
   }
   return [await describeUnknown(certificate, block?.anatomy, solution, tolerance)];
-}
-
-async function explainRearranged(
-  certificate: BlockCertificate,
-  tolerance: Tolerance,
-  options: TaskOptions,
-): Promise<BlockFault[] | undefined> {
-  for (const { kernel, ...order } of await findRearrangements(certificate, tolerance)) {
-    const exact = toleranceOf(certificate, tolerance.grid);
-    const measured = await deviation(
-      kernel,
-      certificate.pair.found!,
-      unitsOf(exact),
-      options.signal,
-    );
-    if (!(measured.weight.omega <= exact.k.weight)) continue;
-    const biasFits = measured.bias.omega <= exact.k.bias;
-    const omegas = { omegaBefore: omegaOf(certificate), omegaAfter: measured.weight.omega };
-    const { values: biases } = await certificate.pair.found!.biases();
-    const dropped = !biasFits && biases.every((bias) => bias === 0);
-    const named: BlockFault = {
-      block: certificate.name,
-      ...order,
-      confidence: biasFits || dropped ? "proved" : "consistent",
-      detail: biasFits || dropped ? order.detail : `${order.detail}; its biases are others`,
-      evidence: { ...order.evidence, ...omegas, biasFits },
-      faulty: kernel,
-    };
-    return dropped ? [named, biasDropped(certificate, omegas)] : [named];
-  }
-  return undefined;
-}
-
-function biasDropped(
-  certificate: BlockCertificate,
-  omegas: { readonly omegaBefore: number; readonly omegaAfter: number },
-): BlockFault {
-  const { expected } = certificate.pair;
-  const biases = async (): Promise<Bounded> => {
-    const { length } = (await expected.biases()).values;
-    return { values: new Float64Array(length), bounds: new Float64Array(length) };
-  };
-  return {
-    block: certificate.name,
-    cause: "bias-dropped",
-    detail: "",
-    confidence: "proved",
-    evidence: omegas,
-    faulty: { ...expected, biases },
-  };
 }
 
 function driftFault(certificate: BlockCertificate, drift: Drift): BlockFault {

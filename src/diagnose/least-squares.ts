@@ -18,9 +18,10 @@ export interface Fit {
 }
 
 /**
- * A column that keeps less than this part of itself after projection is dependent. Targets are float32 kernels, rounded
- * up to k ≤ 16 times (families have 6 to 14) by 2⁻²⁴ of what is summed: a smaller part would drown in them, and its
- * coefficient would be known to worse than its own size. The projections themselves are float64, 2⁻⁵³.
+ * A column that keeps less than this part of itself after projection is dependent. Targets are float32 kernels: 16
+ * roundings, as ordinary blocks make, drown a smaller part, and its coefficient would be known to worse than its own
+ * size. (A block that rounds more often has such coefficients too; their sensitivity says so.) The projections
+ * themselves are float64, 2⁻⁵³.
  */
 const DEPENDENT = 16 * 2 ** -24;
 

@@ -3,7 +3,7 @@
  * rounding errors grow with depth, and whether any of it can change a decision.
  */
 
-import { decodeFloat64 } from "../core/dtype.ts";
+import { decodeFloat64, UNIT_ROUNDOFF } from "../core/dtype.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
 import { elementCount, type Tensor } from "../core/tensor.ts";
@@ -32,7 +32,7 @@ export interface DepthError {
 export interface Numerics {
   /** Largest κ = ΣA / Σ|W*| of a filter: how many times larger the summed branches are than their sum. */
   readonly cancellation: readonly ChannelNote[];
-  /** Filters whose largest weight is below 2⁻²⁰ of the block's median filter. */
+  /** Filters whose largest weight is below 2⁻²⁴ of the block's median filter. */
   readonly nearlyDead: readonly ChannelNote[];
   /** Blocks with numbers that float16 cannot hold (above 65504). */
   readonly halfOverflow: readonly ChannelNote[];
@@ -44,10 +44,12 @@ export interface Numerics {
   readonly matters: string | undefined;
 }
 
+/** The largest float16, (2 − 2⁻¹⁰)·2¹⁵. */
 const HALF_MAX = 65504;
 /** Half of float16's smallest subnormal: below, rounding gives zero. */
 const HALF_TINY = 2 ** -25;
-const NEARLY_DEAD = 2 ** -20;
+/** Added to its neighbours' outputs in float32, such a filter's is less than their rounding. */
+const NEARLY_DEAD = UNIT_ROUNDOFF.float32;
 const MAX_NOTES = 5;
 /** Numbers read at once, as in the certificate. */
 const CHUNK_ELEMENTS = 2 ** 18;

@@ -47,6 +47,7 @@ async function outputPermutation(
   const outC = expected.shape[0] ?? 0;
   const rowSize = elementCount(expected.shape.slice(1));
   if (!(await biasesCouldMatch(expected, found, tolerance))) return undefined;
+  // Four numbers of a filter are those of another by chance with probability (2k / 2²⁴)⁴.
   const positions = [0, Math.floor(rowSize / 3), Math.floor(rowSize / 2), rowSize - 1];
   const [exact, other] = [
     await signatures(expected, positions, rowSize),
@@ -295,7 +296,7 @@ async function otherLayouts(
   return results;
 }
 
-/** Numbers of the first row looked at before all is read. */
+/** Numbers of the first row looked at before all is read: effort alone, the first wrong one decides. */
 const PROBES = 24;
 
 async function probeFits(

@@ -132,7 +132,7 @@ export async function sampleFound(
 
 /**
  * A screening must not reject a right hypothesis, and a faulty fuse may round more often than the right one: at most by
- * one more batch norm (5), and no block with a batch norm has a smaller k than that. What passes is judged by its own k.
+ * one more batch norm (4, its bias 6), and no block with a batch norm has a smaller k. What passes is judged by its own.
  */
 const SCREENING_FACTOR = 2;
 

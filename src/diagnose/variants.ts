@@ -122,7 +122,7 @@ function kindsOf(anatomy: Anatomy, layout: Layout, branch: Branch): string[] {
   return [...kinds, ...shiftsOf(affine, layout)];
 }
 
-/** Positions tried for a smaller kernel inside a large one: all near ones, and the corners. */
+/** Positions tried for a smaller kernel inside a large one, effort alone: the nearest ones, edges and corners. */
 const NEAR = 1;
 
 function shiftsOf(v: Affine, layout: Layout): string[] {
