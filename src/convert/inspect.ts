@@ -6,8 +6,9 @@ import { isReparamError } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
 import { elementCount, type LazyTensor, type Shape, type StateDict } from "../core/tensor.ts";
 import type { FileFormat } from "../formats/detect.ts";
+import { storedTensors } from "../ir/constant-nodes.ts";
 import { commonName, describeBranches } from "../ir/describe-branches.ts";
-import { type Dim, type Graph, graphInputs, isOp, nodeLabel } from "../ir/graph.ts";
+import { type Dim, graphInputs, nodeLabel } from "../ir/graph.ts";
 import { planReparam, type Region } from "../rewrite/plan.ts";
 import { compileBlock } from "../zoo/compile-block.ts";
 import type { RepVggArch, RepVggBlock } from "../zoo/nets/index.ts";
@@ -200,7 +201,7 @@ async function inspectOnnx(file: OnnxFile, options: InspectOptions): Promise<Onn
   const { model } = file;
   const { graph } = model;
   const plan = await planReparam(model, { signal: options.signal });
-  const constants = constantsOf(graph);
+  const constants = storedTensors(graph);
   const names = regionNames(plan.regions);
   const blocks = plan.regions.map((region, i): InspectedBlock => {
     const { emission } = region;
@@ -238,16 +239,6 @@ async function inspectOnnx(file: OnnxFile, options: InspectOptions): Promise<Onn
     tensors: await inspectTensors(constants, options),
     notes: [],
   };
-}
-
-/** Weights stored as initializers or in `Constant` nodes. */
-function constantsOf(graph: Graph): Map<string, LazyTensor> {
-  const constants = new Map(graph.initializers);
-  for (const node of graph.nodes) {
-    const value = isOp(node, "Constant") ? node.attributes.get("value") : undefined;
-    if (value?.type === "tensor" && node.outputs[0]) constants.set(node.outputs[0], value.value);
-  }
-  return constants;
 }
 
 /** What each region's nodes are called together; the last node's own name where that is not unique. */

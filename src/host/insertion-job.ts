@@ -11,6 +11,7 @@ import type { CheckpointFile, OnnxFile, ReadingOptions } from "../convert/open.t
 import { ReparamError } from "../core/errors.ts";
 import { phase, type TaskOptions } from "../core/task.ts";
 import { elementCount, type LazyTensor, type Tensor } from "../core/tensor.ts";
+import { storedTensors } from "../ir/constant-nodes.ts";
 import { graphInputs } from "../ir/graph.ts";
 import type { InsertedBlock, InsertionResult } from "../report/insertion-result.ts";
 import { applyInsertion } from "../rewrite/insert/apply-insertion.ts";
@@ -26,7 +27,6 @@ import {
 import type { Target } from "../rewrite/insert/target.ts";
 import { channelMoments } from "../runtime/channel-statistics.ts";
 import type { Runtime } from "../runtime/session.ts";
-import { storedTensors } from "./data-file.ts";
 import type { Content } from "./write-content.ts";
 
 export interface InsertionJobOptions extends InsertionOptions, PlainNetOptions, TaskOptions {
@@ -83,8 +83,8 @@ export async function modelJob(
     assumptions: [],
     family: undefined,
     parameters: {
-      before: numbersIn(storedTensors(file.model)),
-      after: numbersIn(storedTensors(model)),
+      before: numbersIn(storedTensors(file.model.graph).values()),
+      after: numbersIn(storedTensors(model.graph).values()),
     },
     content: { target: "onnx", model },
     original: undefined,

@@ -5,6 +5,7 @@
 
 import { type DType, decodeFloat64 } from "../core/dtype.ts";
 import { elementCount, type LazyTensor } from "../core/tensor.ts";
+import { constantTensor } from "./constant-nodes.ts";
 import { type Dim, type Model, type Node, nodeLabel } from "./graph.ts";
 import { type InferredType, MAX_KNOWN_VALUES, UNKNOWN } from "./shape-rules/context.ts";
 import { SHAPE_RULES } from "./shape-rules/table.ts";
@@ -41,8 +42,8 @@ export async function inferShapes(
       const shape = inputShapes ? inferred.shape : mergeShapes(inferred.shape, declared?.shape);
       types.set(name, { ...inferred, dtype: inferred.dtype ?? declared?.dtype, shape });
     });
-    const value = node.opType === "Constant" ? node.attributes.get("value") : undefined;
-    if (value?.type === "tensor" && node.outputs[0]) constants.set(node.outputs[0], value.value);
+    const value = constantTensor(node);
+    if (value && node.outputs[0]) constants.set(node.outputs[0], value);
   }
   return new Map([...types].map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 }

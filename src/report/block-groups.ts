@@ -91,15 +91,25 @@ export function formatChannels(
 
 /** The branches that most blocks of the group have, and in how many where not in all. */
 export function groupBranches({ blocks }: BlockGroup<BlockFacts>): string {
+  return mostFrequent(blocks.map(({ branches }) => formatBranches(branches)));
+}
+
+/** The kernels that blocks of a group become; without group counts where only these differ. */
+export function groupKernels({ blocks }: BlockGroup<BlockFacts>): string {
+  const sizes = new Set(blocks.map(formatKernelSize));
+  const whole = new Set(blocks.map(formatKernel));
+  const [size = ""] = sizes;
+  return sizes.size === 1 && whole.size > 1 ? size : mostFrequent(blocks.map(formatKernel));
+}
+
+/** The text, or the most frequent of several with its share. */
+function mostFrequent(texts: readonly string[]): string {
   const counts = new Map<string, number>();
-  for (const block of blocks) {
-    const text = formatBranches(block.branches);
-    counts.set(text, (counts.get(text) ?? 0) + 1);
-  }
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
   // Of equally frequent looks the richest.
   const [most] = [...counts].sort((a, b) => b[1] - a[1] || b[0].length - a[0].length);
   if (!most) return "";
-  return counts.size === 1 ? most[0] : `${most[0]} (${most[1]} of ${blocks.length})`;
+  return counts.size === 1 ? most[0] : `${most[0]} (${most[1]} of ${texts.length})`;
 }
 
 /** `3×3+bn ∥ 1×1+bn ∥ bn`; equal branches once, with their number. */
@@ -110,9 +120,15 @@ export function formatBranches(branches: readonly string[]): string {
 }
 
 /** `3 × 3`, `3 × 3, 4 groups`, `3 × 3 depthwise` */
-export function formatKernel({ weightShape, group }: BlockFacts): string {
-  const [outC = 0, perGroup = 0, ...kernel] = weightShape;
-  const size = kernel.length === 0 ? "linear" : formatSize(kernel);
+export function formatKernel(block: BlockFacts): string {
+  const { weightShape, group } = block;
+  const [outC = 0, perGroup = 0] = weightShape;
+  const size = formatKernelSize(block);
   if (group === undefined || group === 1) return size;
   return perGroup === 1 && outC === group ? `${size} depthwise` : `${size}, ${group} groups`;
+}
+
+function formatKernelSize({ weightShape }: BlockFacts): string {
+  const kernel = weightShape.slice(2);
+  return kernel.length === 0 ? "linear" : formatSize(kernel);
 }

@@ -3,16 +3,17 @@
 import type { FusedBlock } from "../convert/fuse-block.ts";
 import type { KnownLayout } from "../convert/known-layout.ts";
 import { byteLength, elementCount, type LazyTensor } from "../core/tensor.ts";
+import { storedTensors } from "../ir/constant-nodes.ts";
 import { commonName, describeBranches } from "../ir/describe-branches.ts";
 import { isOp, type Node } from "../ir/graph.ts";
 import type { Region } from "../rewrite/plan.ts";
 import {
   type BlockFacts,
   certainInputs,
-  formatKernel,
   groupBlocks,
   groupBranches,
   groupChannels,
+  groupKernels,
 } from "./block-groups.ts";
 import {
   alignColumns,
@@ -86,7 +87,7 @@ function fusedLines({ conversion, layout }: ConversionResult, style: Style): str
       `${group.blocks.length}`,
       groupChannels(group),
       branches[i]!,
-      `→ ${formatKernel(group.blocks[0]!)}`,
+      `→ ${groupKernels(group)}`,
     ]);
   const looks = groups.map(groupBranches);
   // What the other columns leave of a line.
@@ -148,10 +149,9 @@ function percent(before: number, after: number): string {
 /** Floating-point numbers stored, batch norm statistics included. */
 export function parameterCounts(conversion: ConversionResult["conversion"]): [number, number] {
   if (conversion.kind === "onnx") {
-    const count = (tensors: Iterable<LazyTensor>): number => countNumbers(tensors);
     return [
-      count(conversion.file.model.graph.initializers.values()),
-      count(conversion.model.graph.initializers.values()),
+      countNumbers(storedTensors(conversion.file.model.graph).values()),
+      countNumbers(storedTensors(conversion.model.graph).values()),
     ];
   }
   return [

@@ -4,6 +4,7 @@
  */
 
 import type { LazyTensor } from "../core/tensor.ts";
+import { constantTensor } from "../ir/constant-nodes.ts";
 import { type Graph, isOp, type Model, type Node } from "../ir/graph.ts";
 import { capturedValues, indexGraph } from "../ir/index-graph.ts";
 import { validateModel } from "../ir/validate.ts";
@@ -29,10 +30,10 @@ export function cleanModel(model: Model): PassResult {
 function constantsToInitializers(graph: Graph, irVersion: number): Graph {
   const added = new Map<string, LazyTensor>();
   const nodes = graph.nodes.filter((node) => {
-    const value = isOp(node, "Constant") ? node.attributes.get("value") : undefined;
+    const value = constantTensor(node);
     const output = node.outputs[0];
-    if (value?.type !== "tensor" || output === undefined) return true;
-    added.set(output, value.value);
+    if (!value || output === undefined) return true;
+    added.set(output, value);
     return false;
   });
   return addInitializers({ ...graph, nodes }, added, irVersion);

@@ -4,7 +4,8 @@
  */
 
 import type { DType } from "../core/dtype.ts";
-import { type LazyTensor, lazyTensor, tensor } from "../core/tensor.ts";
+import type { LazyTensor } from "../core/tensor.ts";
+import { constantTensor } from "../ir/constant-nodes.ts";
 import { type Graph, isOp, type Node } from "../ir/graph.ts";
 import { FOLDS } from "./fold/table.ts";
 
@@ -47,7 +48,7 @@ export async function foldNode(
   const name = node.outputs[0];
   if (!name || node.outputs.length > 1) return undefined;
   if (isOp(node, "Constant")) {
-    const stored = constantNodeTensor(node);
+    const stored = constantTensor(node);
     return stored && storedConstant(name, stored);
   }
   const fold = isOp(node, node.opType) ? FOLDS.get(node.opType) : undefined;
@@ -66,24 +67,4 @@ export async function foldNode(
 
 function storedConstant(name: string, stored: LazyTensor): Constant {
   return { name, tensor: stored, dtype: stored.dtype, roundings: 0, depth: 0 };
-}
-
-function constantNodeTensor(node: Node): LazyTensor | undefined {
-  const value = node.attributes.get("value");
-  if (value?.type === "tensor") return value.value;
-  const float = node.attributes.get("value_float") ?? node.attributes.get("value_floats");
-  if (float?.type === "float") return floats([], [float.value]);
-  if (float?.type === "floats") return floats([float.value.length], float.value);
-  const int = node.attributes.get("value_int") ?? node.attributes.get("value_ints");
-  if (int?.type === "int") return integers([], [int.value]);
-  if (int?.type === "ints") return integers([int.value.length], int.value);
-  return undefined;
-}
-
-function floats(shape: number[], values: readonly number[]): LazyTensor {
-  return lazyTensor(tensor("float32", shape, Float32Array.from(values)));
-}
-
-function integers(shape: number[], values: readonly number[]): LazyTensor {
-  return lazyTensor(tensor("int64", shape, BigInt64Array.from(values, BigInt)));
 }

@@ -2,6 +2,7 @@
 
 import { isFloatDType } from "../core/dtype.ts";
 import { elementCount, type LazyTensor } from "../core/tensor.ts";
+import { storedTensors } from "../ir/constant-nodes.ts";
 import { type Graph, intAttribute, isOp, type Model, type Node } from "../ir/graph.ts";
 import type { ValueType } from "../ir/infer-shapes.ts";
 import { applyPlan } from "./apply.ts";
@@ -27,15 +28,6 @@ export function graphTotals(graph: Graph, types: Types): GraphTotals {
 /** Values that stay keep their names, so the types of the graph before hold for the graph after. */
 export function totalsAfter(model: Model, plan: Pick<Plan, "regions">, types: Types): GraphTotals {
   return graphTotals(cleanModel(applyPlan(model, plan).model).model.graph, types);
-}
-
-function storedTensors(graph: Graph): Map<string, LazyTensor> {
-  const stored = new Map<string, LazyTensor>(graph.initializers);
-  for (const node of graph.nodes) {
-    const value = isOp(node, "Constant") ? node.attributes.get("value") : undefined;
-    if (value?.type === "tensor") stored.set(node.outputs[0] ?? "", value.value);
-  }
-  return stored;
 }
 
 /** For one image; 0 for operators without a kernel, undefined where a size is missing. */

@@ -8,14 +8,8 @@
 
 import { isFloatDType } from "../core/dtype.ts";
 import { internalError } from "../core/errors.ts";
-import {
-  elementCount,
-  float32Tensor,
-  int64Tensor,
-  type LazyTensor,
-  lazyTensor,
-  type Shape,
-} from "../core/tensor.ts";
+import { elementCount, type LazyTensor, type Shape } from "../core/tensor.ts";
+import { storedTensors } from "../ir/constant-nodes.ts";
 import { graphInputs, isOp, type Model, type Node, type ValueInfo } from "../ir/graph.ts";
 import { createNameScope } from "../ir/names.ts";
 import { LoweringContext, type Parameter, refusal } from "./lowering/context.ts";
@@ -111,32 +105,14 @@ export async function lowerWithParameters(
   return { model: lowered, parameters };
 }
 
-/** Initializers and the results of `Constant` nodes. */
+/** Initializers and the results of `Constant` nodes, which have to be numbers. */
 function constantsOf(model: Model): Map<string, LazyTensor> {
-  const constants = new Map(model.graph.initializers);
+  const constants = storedTensors(model.graph);
   for (const node of model.graph.nodes) {
-    if (isOp(node, "Constant")) constants.set(node.outputs[0]!, constantOf(node));
+    if (!isOp(node, "Constant") || constants.has(node.outputs[0]!)) continue;
+    throw refusal(node, "its value is neither a tensor nor a number");
   }
   return constants;
-}
-
-function constantOf(node: Node): LazyTensor {
-  for (const [name, attribute] of node.attributes) {
-    if (attribute.type === "tensor") return attribute.value;
-    if (name === "value_float" && attribute.type === "float") {
-      return lazyTensor(float32Tensor([], [attribute.value]));
-    }
-    if (name === "value_floats" && attribute.type === "floats") {
-      return lazyTensor(float32Tensor([attribute.value.length], attribute.value));
-    }
-    if (name === "value_int" && attribute.type === "int") {
-      return lazyTensor(int64Tensor([], [attribute.value]));
-    }
-    if (name === "value_ints" && attribute.type === "ints") {
-      return lazyTensor(int64Tensor([attribute.value.length], attribute.value));
-    }
-  }
-  throw refusal(node, "its value is neither a tensor nor a number");
 }
 
 /** Every float value of the graph by name. */

@@ -9,6 +9,7 @@ import {
   readFloat64,
   type Shape,
 } from "../core/tensor.ts";
+import { constantTensor } from "../ir/constant-nodes.ts";
 import { floatAttribute, isOp, type Model, type Node, nodeLabel } from "../ir/graph.ts";
 import { capturedValues } from "../ir/index-graph.ts";
 import { conv } from "./convolution.ts";
@@ -203,11 +204,9 @@ export async function emitForward(e: Emitter, options: ForwardOptions): Promise<
         ? frozenBatchNormRule(floatAttribute(node, "epsilon", 1e-5))
         : GRADIENT_RULES.get(node.opType);
       tape.push({ node: made, gradient });
-      const value = node.attributes.get("value");
-      if (node.opType === "Constant" && value?.type === "tensor") {
-        const decoded = await decodeSmall(value.value);
-        if (decoded) constants.set(made.outputs[0]!, decoded);
-      }
+      const value = constantTensor(node);
+      const decoded = value && (await decodeSmall(value));
+      if (decoded) constants.set(made.outputs[0]!, decoded);
     }
   }
   return { tape, statistics, constants, dropouts, value: emitted };

@@ -5,7 +5,8 @@
 
 import { isFloatDType } from "../core/dtype.ts";
 import type { LazyTensor } from "../core/tensor.ts";
-import { type Graph, isOp, type Node } from "../ir/graph.ts";
+import { constantTensor } from "../ir/constant-nodes.ts";
+import type { Graph, Node } from "../ir/graph.ts";
 
 /**
  * By name: a constant of an inner graph is called after the node and the attribute that hold it
@@ -23,10 +24,7 @@ export function subgraphTensors(
     for (const [name, value] of body.initializers) add(`${path}.${name}`, value);
     for (const node of body.nodes) {
       for (const input of node.inputs) add(input, outer.get(input));
-      const value = node.attributes.get("value");
-      if (isOp(node, "Constant") && value?.type === "tensor") {
-        add(`${path}.${node.outputs[0]}`, value.value);
-      }
+      add(`${path}.${node.outputs[0]}`, constantTensor(node));
       visitNode(node, `${path}.`);
     }
   };
