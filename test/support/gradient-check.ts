@@ -29,6 +29,7 @@ const DIRECTIONS = 2;
 export type CheckOperand =
   | { readonly shape: Shape; readonly low?: number; readonly high?: number }
   | { readonly ints: readonly number[] }
+  | { readonly index: number }
   | { readonly floats: readonly number[] }
   | undefined;
 
@@ -54,6 +55,10 @@ export async function checkGradient(check: GradientCheck): Promise<void> {
     if ("ints" in operand) {
       const data = BigInt64Array.from(operand.ints, BigInt);
       return g.initializer(name, lazyTensor(tensor("int64", [data.length], data)));
+    }
+    if ("index" in operand) {
+      const data = BigInt64Array.of(BigInt(operand.index));
+      return g.initializer(name, lazyTensor(tensor("int64", [], data)));
     }
     if ("floats" in operand) {
       const shape = operand.floats.length === 1 ? [] : [operand.floats.length];

@@ -5,6 +5,7 @@ import { CONV_RULES } from "./conv.ts";
 import { ELEMENTWISE_RULES } from "./elementwise.ts";
 import { MATMUL_RULES } from "./matmul.ts";
 import { POOL_RULES } from "./pool.ts";
+import { RESAMPLE_RULES } from "./resample.ts";
 import type { GradientRule } from "./rule.ts";
 import { SHAPE_RULES } from "./shape.ts";
 
@@ -17,5 +18,6 @@ export const GRADIENT_RULES: ReadonlyMap<string, GradientRule> = new Map(
     ...ACTIVATION_RULES,
     ...POOL_RULES,
     ...SHAPE_RULES,
+    ...RESAMPLE_RULES,
   }),
 );
