@@ -42,7 +42,10 @@ describe("numbers", () => {
   test("read well at every size", () => {
     expect(
       [0, 0.94, 1234.5, 2.05e5, 9.9999e-8, Number.POSITIVE_INFINITY].map((n) => formatNumber(n)),
-    ).toEqual(["0", "0.94", "1230", "2.05×10⁵", "10×10⁻⁸", "∞"]);
+    ).toEqual(["0", "0.94", "1230", "2.05×10⁵", "1×10⁻⁷", "∞"]);
+    expect(formatExponents("y moves 4.50e+5 times, of 1e-7 at most, at stage1e5")).toBe(
+      "y moves 4.5×10⁵ times, of 1×10⁻⁷ at most, at stage1e5",
+    );
     expect([940, 8.31e6, 1.52e9].map(formatShort)).toEqual(["940", "8.31 M", "1.52 G"]);
     expect([formatChange(8, 6), formatChange(4, 5), formatChange(3, 3)]).toEqual([
       "−25.0 %", // (6 − 8) / 8

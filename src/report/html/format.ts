@@ -14,9 +14,16 @@ export function formatNumber(value: number, digits = 3): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e-3 && size < 1e4) return String(Number(value.toPrecision(digits)));
-  const exponent = Math.floor(Math.log10(size) + 1e-12);
-  const mantissa = Number((value / 10 ** exponent).toPrecision(digits));
-  return `${mantissa}×${formatPower(exponent)}`;
+  return formatExponents(value.toExponential(digits - 1));
+}
+
+/** Numbers of a text such as `4.50e+5` written `4.5×10⁵`. */
+export function formatExponents(text: string): string {
+  return text.replace(
+    /\b(\d+(?:\.\d+)?)e([+-]\d+)\b/g,
+    (_, mantissa: string, exponent: string) =>
+      `${Number(mantissa)}×${formatPower(Number(exponent))}`,
+  );
 }
 
 /** `8.31 M`, `1.52 G`, `940` */

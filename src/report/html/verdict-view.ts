@@ -3,6 +3,7 @@
 import type { Verdict, VerdictWord } from "../../verify/verdict.ts";
 import type { Verification } from "../../verify/verify.ts";
 import type { BlockCertificate, BlockStatus } from "../../verify/weights.ts";
+import { formatExponents } from "./format.ts";
 
 /** One block's bar. */
 export interface BlockBar {
@@ -62,7 +63,7 @@ export function verdictView(verification: Verification): VerdictView {
   return {
     word: verdict.word,
     ...PLAIN_WORDS[verdict.word](verdict),
-    reasons: verdict.reasons,
+    reasons: verdict.reasons.map(formatExponents),
     trainingName: training.file.name,
     deployName: deploy.file.name,
     blocks: weights.blocks.map(blockBar),
