@@ -7,7 +7,13 @@ import {
   MAX_POINTS,
   parseCurve,
 } from "./curve-view.ts";
-import { formatChange, formatDuration, formatNumber, formatShort } from "./format.ts";
+import {
+  formatChange,
+  formatDuration,
+  formatExponents,
+  formatNumber,
+  formatShort,
+} from "./format.ts";
 import { heatMap } from "./heat-map.ts";
 import { lineChart } from "./line-chart.ts";
 import { element, escapeText } from "./markup.ts";
