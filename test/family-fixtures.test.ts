@@ -135,7 +135,7 @@ describe.runIf(folder !== undefined)("families of the large test data", () => {
   });
 
   test.each([
-    ["yolov6-repvgg", "repvgg (epsilon 1e-5"],
+    ["yolov6-repvgg", "RepVGG (epsilon 1e-5"],
     ["qarepvgg-yolov6", "qarepvgg-v2"],
     ["zcls-insert-dbb", "zcls-dbb"],
   ])("%s: without a family, the question is put", async (name, part) => {

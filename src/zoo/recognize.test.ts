@@ -66,8 +66,24 @@ describe("recognize", () => {
       caught = error;
     }
     expect(isReparamError(caught, "ambiguous")).toBe(true);
-    expect(String(caught)).toContain("--family repvgg or --family yolov6");
+    expect(String(caught)).toContain(
+      "rep0: the keys fit RepVGG (epsilon 1e-5) and YOLOv6 RepVGGBlock (epsilon 1e-3)." +
+        " Say which with --family repvgg or --family yolov6, or the epsilon with --eps",
+    );
     expect(recognize(file, { family: "yolov6" }).matches[0]?.family.name).toBe("yolov6");
+  });
+
+  test("says in what they differ, and how to say it of single blocks", () => {
+    const block = (prefix: string) => ({
+      ...conv(`${prefix}.rbr_dense.conv`, 4, 4, 3),
+      ...bn(`${prefix}.rbr_dense.bn`, 4),
+      ...conv(`${prefix}.rbr_1x1`, 4, 4, 1),
+      ...bn(`${prefix}.bn`, 4),
+    });
+    expect(() => recognize(state({ ...block("rep0"), ...block("rep1") }))).toThrow(
+      "rep0: the keys fit YOLOv6 QARepVGGBlock and YOLOv6 QARepVGGBlockV2 (also adds an average pool of the input)." +
+        " Say which with --family qarepvgg or --family qarepvgg-v2, block by block as in --family qarepvgg,rep1=qarepvgg-v2",
+    );
   });
 
   test("names in the deploy file decide between families that would give other names", () => {

@@ -9,6 +9,7 @@
 
 import { ReparamError } from "../core/errors.ts";
 import type { StateDict } from "../core/tensor.ts";
+import { describeChoice } from "./describe-choice.ts";
 import { FAMILIES } from "./families/index.ts";
 import type { FamilyRow } from "./family.ts";
 import {
@@ -226,14 +227,22 @@ function settle(
     (fit, i) => !left.slice(0, i).some((other) => meansTheSame(other, fit, state, options, index)),
   );
   const names = meanings.map((fit) => fit.family.name);
-  const described = meanings.map(
-    ({ family, matches }) =>
-      `${family.name} (epsilon ${family.epsilon.toExponential()}, fused weight ${matches[0]?.deployKeys.weight})`,
-  );
+  // Where nothing but the epsilon is in question, saying it is enough.
+  const known = { ...options, epsilon: options.epsilon ?? first.family.epsilon };
+  const epsilonDecides = meanings.every((fit) => meansTheSame(first, fit, state, known, index));
+  const [one, other] = names;
+  const blocks = first.matches.filter((match) => match.form !== "deploy");
+  const hints = [
+    `Say which with --family ${names.join(" or --family ")}`,
+    ...(epsilonDecides ? ["or the epsilon with --eps"] : []),
+    ...(!epsilonDecides && blocks.length > 1
+      ? [`block by block as in --family ${one},${blocks.at(-1)?.prefix}=${other}`]
+      : []),
+  ];
   throw new ReparamError("ambiguous", {
     where: first.matches[0]?.prefix || "checkpoint",
-    what: `the keys fit ${described.join(" and ")}`,
-    fix: `Say which with --family ${names.join(" or --family ")}`,
+    what: `the keys fit ${describeChoice(meanings).join(" and ")}`,
+    fix: hints.join(", "),
   });
 }
 
