@@ -52,21 +52,38 @@ export function setEpsilon(node: Node, epsilon: number): Node {
   return { ...node, attributes: new Map(node.attributes).set("epsilon", attribute) };
 }
 
-export function withoutMean(spec: BranchSpec, anatomy: Anatomy): BranchSpec {
-  return refill(spec, MEAN, 0, anatomy);
+/** This one and those below change all batch norms of the branch, or `only` some. */
+export function withoutMean(
+  spec: BranchSpec,
+  anatomy: Anatomy,
+  only?: readonly Node[],
+): BranchSpec {
+  return refill(spec, MEAN, 0, anatomy, only);
 }
 
-export function withoutBeta(spec: BranchSpec, anatomy: Anatomy): BranchSpec {
-  return refill(spec, BETA, 0, anatomy);
+export function withoutBeta(
+  spec: BranchSpec,
+  anatomy: Anatomy,
+  only?: readonly Node[],
+): BranchSpec {
+  return refill(spec, BETA, 0, anatomy, only);
 }
 
-export function withoutGamma(spec: BranchSpec, anatomy: Anatomy): BranchSpec {
-  return refill(spec, GAMMA, 1, anatomy);
+export function withoutGamma(
+  spec: BranchSpec,
+  anatomy: Anatomy,
+  only?: readonly Node[],
+): BranchSpec {
+  return refill(spec, GAMMA, 1, anatomy, only);
 }
 
 /** σ² where σ was meant: s = γ / (σ² + ε), as the variance (σ² + ε)² with ε 0. */
-export function withoutSquareRoot(spec: BranchSpec, anatomy: Anatomy): BranchSpec {
-  return batchNormsOf(spec.nodes).reduce((changed, node) => {
+export function withoutSquareRoot(
+  spec: BranchSpec,
+  anatomy: Anatomy,
+  only: readonly Node[] = batchNormsOf(spec.nodes),
+): BranchSpec {
+  return only.reduce((changed, node) => {
     const variance = tensorOf(changed, anatomy, node.inputs[VARIANCE]!);
     if (!variance) return changed;
     const epsilon = floatAttribute(node, "epsilon", 1e-5);
@@ -78,14 +95,20 @@ export function withoutSquareRoot(spec: BranchSpec, anatomy: Anatomy): BranchSpe
 }
 
 /** The batch norms left out: every reader reads what they read. */
-export function withoutBatchNorm(spec: BranchSpec): BranchSpec {
-  return withoutNodes(spec, batchNormsOf(spec.nodes));
+export function withoutBatchNorm(
+  spec: BranchSpec,
+  only: readonly Node[] = batchNormsOf(spec.nodes),
+): BranchSpec {
+  return withoutNodes(spec, only);
 }
 
 /** Every batch norm applied twice. */
-export function withBatchNormTwice(spec: BranchSpec): BranchSpec {
+export function withBatchNormTwice(
+  spec: BranchSpec,
+  only: readonly Node[] = batchNormsOf(spec.nodes),
+): BranchSpec {
   let { nodes } = spec;
-  for (const node of batchNormsOf(spec.nodes)) {
+  for (const node of only) {
     const inner = `${node.outputs[0]}~once`;
     const first = { ...node, outputs: [inner] };
     const second = { ...node, inputs: [inner, ...node.inputs.slice(1)] };
@@ -95,9 +118,9 @@ export function withBatchNormTwice(spec: BranchSpec): BranchSpec {
 }
 
 /** Convolutions without the bias that stands before a batch norm. */
-export function withoutConvBias(spec: BranchSpec): BranchSpec {
+export function withoutConvBias(spec: BranchSpec, only?: readonly Node[]): BranchSpec {
   const nodes = spec.nodes.map((node) =>
-    isOp(node, "Conv") && node.inputs.length > 2
+    isOp(node, "Conv") && node.inputs.length > 2 && (!only || only.includes(node))
       ? { ...node, inputs: node.inputs.slice(0, 2) }
       : node,
   );
@@ -179,8 +202,14 @@ export function constantTensor(shape: Shape, value: number): LazyTensor {
   };
 }
 
-function refill(spec: BranchSpec, input: number, value: number, anatomy: Anatomy): BranchSpec {
-  return batchNormsOf(spec.nodes).reduce((changed, node) => {
+function refill(
+  spec: BranchSpec,
+  input: number,
+  value: number,
+  anatomy: Anatomy,
+  only: readonly Node[] = batchNormsOf(spec.nodes),
+): BranchSpec {
+  return only.reduce((changed, node) => {
     const shape = tensorOf(changed, anatomy, node.inputs[input]!)?.shape ?? [];
     return replaceNode(...withInput(changed, node, input, constantTensor(shape, value)));
   }, spec);

@@ -14,7 +14,7 @@ import { branchKinds, type Hypothesis, tailKind } from "./hypothesis.ts";
 import { addRows, emptyRows } from "./layout.ts";
 import { type GridFormat, type Tolerance, toleranceOf } from "./samples.ts";
 import { outputPermutation } from "./search.ts";
-import { tailFactors } from "./tail.ts";
+import { type TailFactors, tailFactors } from "./tail.ts";
 import type { Variants } from "./variants.ts";
 
 export interface Confirmation {
@@ -98,6 +98,33 @@ export async function faultyKernel(
     layout.axes.map((axis) => axis.taps.count),
   );
   const withoutBias = hypothesis.some((fault) => fault.kind === "bias");
+  return sumOfParts(expected, variants, parts, {
+    weight: moreWeight + tailWeight,
+    bias: moreBias + tailBias,
+    factors,
+    permutation,
+    withoutBias,
+  });
+}
+
+interface SumOptions {
+  /** Roundings more than the right fuse makes. */
+  readonly weight?: number;
+  readonly bias?: number;
+  /** The tail; as it should be where it is left out. */
+  readonly factors?: TailFactors | undefined;
+  readonly permutation?: Int32Array | undefined;
+  readonly withoutBias?: boolean;
+}
+
+/** The kernel that these parts add up to. */
+export function sumOfParts(
+  expected: Kernel,
+  variants: Variants,
+  parts: readonly Affine[],
+  { weight = 0, bias: more = 0, factors, permutation, withoutBias = false }: SumOptions,
+): Kernel {
+  const { anatomy, layout } = variants;
   const rows: Kernel["rows"] = async (begin, end, bounds) => {
     const total = emptyRows(layout, end - begin, bounds);
     for (const part of parts) await addRows(part, layout, begin, end, total);
@@ -109,8 +136,8 @@ export async function faultyKernel(
   return {
     ...expected,
     roundings: {
-      weight: expected.roundings.weight + moreWeight + tailWeight,
-      bias: expected.roundings.bias + moreBias + tailBias,
+      weight: expected.roundings.weight + weight,
+      bias: expected.roundings.bias + more,
     },
     rows,
     prepare: (begin, end) =>

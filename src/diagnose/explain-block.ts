@@ -9,6 +9,7 @@ import type { Model } from "../ir/graph.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import { type Anatomy, dissect } from "./anatomy.ts";
 import { describeLocal, explainRearranged, omegaOf } from "./block-fault.ts";
+import { findBranchOrder } from "./branch-order.ts";
 import { confirm, faultyKernel } from "./confirm.ts";
 import { type Drift, findDrift } from "./drift.ts";
 import type { BlockFault } from "./finding.ts";
@@ -77,7 +78,11 @@ export async function explainBlock(
   const local = onlyLocal(block);
   if (local) return local;
   const rearranged = await explainRearranged(certificate, search.tolerance, options);
-  if (rearranged) return rearranged;
+  const { grid } = search.tolerance;
+  const lowered = grid ? [precisionFault(certificate, grid)] : [];
+  if (rearranged) return [...rearranged, ...lowered];
+  const ordered = await findBranchOrder(certificate, variants, search.tolerance, options.signal);
+  if (ordered) return [ordered, ...lowered];
   if (possible) {
     const pair = await firstProved(block, pairsThatExplain(search, singles, options), options);
     if (pair) return remember(pair, block, context);

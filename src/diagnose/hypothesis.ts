@@ -1,6 +1,7 @@
 /** @file A hypothesis about a block: one or two faults, each at a place, and what it makes of every part. */
 
 import type { CauseId } from "./causes.ts";
+import { innerKind, innerParts } from "./inner-parts.ts";
 import { causeOf, type Variants } from "./variants.ts";
 
 /** Where a fault sits: one branch, all of the block's parts, the steps after the sum, or the finished kernel. */
@@ -97,6 +98,15 @@ export function describeFault(
 ): NamedFault {
   const { branches } = variants.anatomy;
   const branch = typeof fault.scope === "number" ? branches[fault.scope] : undefined;
+  const inner = branch && innerKind(fault.kind);
+  if (inner) {
+    const part = innerParts(variants.anatomy, branch)[inner.at]!;
+    return {
+      cause: causeOf(inner.edit, part),
+      detail: `${part.label}, inside ${branch.label}`,
+      evidence: { branch: branch.label, part: part.label },
+    };
+  }
   const cause = causeOf(fault.kind, branch);
   const [word, ...rest] = fault.kind.split(":");
   const parameter = rest.join(":");

@@ -21,7 +21,7 @@ export interface Rearrangement {
 /** Kernels beyond this are not searched for other layouts, which needs all numbers at once: 256 MiB with bounds. */
 const MAX_LAYOUT_ELEMENTS = 2 ** 24;
 /** Channels listed in the evidence. */
-const MAX_LISTED = 64;
+export const MAX_LISTED = 64;
 
 /** Orders that explain what was sampled; the caller proves them with ω. */
 export async function findRearrangements(
@@ -53,7 +53,7 @@ async function outputPermutation(
     await signatures(expected, positions, rowSize),
     await signatures(found, positions, rowSize),
   ];
-  const order = matchOrder(outC, outC, (o, p) =>
+  const order = matchOrder(outC, (o, p) =>
     positions.every((_, i) => {
       const at = p * positions.length + i;
       return isNear(
@@ -140,7 +140,7 @@ async function inputPermutation(
   const rows = [...new Set([0, Math.floor(outC / 2), outC - 1])];
   const exact = await Promise.all(rows.map((o) => expected.rows(o, o + 1, true)));
   const other = await Promise.all(rows.map((o) => found.rows(o, o + 1, false)));
-  const order = matchOrder(width, width, (c, p) =>
+  const order = matchOrder(width, (c, p) =>
     rows.every((_, r) => {
       for (let t = 0; t < taps; t++) {
         const at = p * taps + t;
@@ -176,9 +176,8 @@ async function inputPermutation(
 }
 
 /** For every item the one it matches; undefined unless every item has exactly one partner of its own. */
-function matchOrder(
+export function matchOrder(
   count: number,
-  partners: number,
   matches: (item: number, partner: number) => boolean,
 ): number[] | undefined {
   const order: number[] = [];
@@ -187,7 +186,7 @@ function matchOrder(
     let partner = -1;
     // Most channels are where they were.
     if (!used.has(item) && matches(item, item)) partner = item;
-    for (let p = 0; partner < 0 && p < partners; p++)
+    for (let p = 0; partner < 0 && p < count; p++)
       if (!used.has(p) && matches(item, p)) partner = p;
     if (partner < 0) return undefined;
     used.add(partner);
@@ -196,11 +195,11 @@ function matchOrder(
   return order;
 }
 
-function isIdentity(order: readonly number[]): boolean {
+export function isIdentity(order: readonly number[]): boolean {
   return order.every((p, i) => p === i);
 }
 
-function describeOrder(order: readonly number[], noun: string): string {
+export function describeOrder(order: readonly number[], noun: string): string {
   const moved = order.filter((p, i) => p !== i).length;
   const last = order.length - 1;
   if (order.every((p, i) => p === last - i)) return `${noun}s in reverse order`;

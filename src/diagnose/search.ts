@@ -6,6 +6,7 @@
 import { isReparamError, throwIfAborted } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
 import { branchKinds, type Fault, type Hypothesis, tailKind } from "./hypothesis.ts";
+import { innerKind } from "./inner-parts.ts";
 import { tapPermutation } from "./layout.ts";
 import {
   type Sampled,
@@ -226,7 +227,10 @@ export function singleFaults(
   const perBranch = all.map((j) => variants.kinds(j));
   const simple = [...new Set(perBranch.flat())];
   const oneBranchOnly = (kind: string): boolean =>
-    kind === "missing" || kind === "doubled" || kind.startsWith("shift:");
+    kind === "missing" ||
+    kind === "doubled" ||
+    kind.startsWith("shift:") ||
+    innerKind(kind) !== undefined;
   for (const kind of simple) {
     const indices = all.filter((j) => perBranch[j]!.includes(kind));
     if (oneBranchOnly(kind)) for (const j of indices) faults.push({ kind, scope: j });
@@ -265,12 +269,16 @@ export function otherBlockFaults(search: Search, others: Iterable<string>): Faul
   return faults;
 }
 
-/** Pairs of faults that can hold at once, those of the simplest members first. */
+/**
+ * Pairs of faults that can hold at once, those of the simplest members first. Parts inside a branch are so many that
+ * their pairs are not tried.
+ */
 export async function* pairsThatExplain(
   search: Search,
-  faults: readonly Fault[],
+  all: readonly Fault[],
   options: TaskOptions,
 ): AsyncGenerator<Hypothesis> {
+  const faults = all.filter(({ kind }) => !innerKind(kind));
   for (let last = 1; last < faults.length; last++) {
     throwIfAborted(options.signal);
     for (let first = 0; first < last; first++) {

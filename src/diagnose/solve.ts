@@ -4,9 +4,11 @@
  */
 
 import { readFloat64 } from "../core/tensor.ts";
-import { isOp, type Node } from "../ir/graph.ts";
+import { isOp } from "../ir/graph.ts";
+import type { Anatomy, Branch } from "./anatomy.ts";
 import { batchNormsOf, batchNormTensors } from "./branch-edits.ts";
 import { fitParts, type Part, type PartsFit, totalBounds } from "./fit-parts.ts";
+import { innerParts } from "./inner-parts.ts";
 import { tapPermutation } from "./layout.ts";
 import { type SampledAffine, sampleAffine } from "./samples.ts";
 import type { Search } from "./search.ts";
@@ -69,7 +71,7 @@ export async function couldBeFault(search: Search, solution: Solution): Promise<
   if (solution.inSpan) return true;
   const { variants, found, sites, tolerance } = search;
   const { anatomy, layout } = variants;
-  if (anatomy.branches.some(({ nodes }) => bendsKernel(nodes))) return true;
+  if (anatomy.branches.some((branch) => bendsKernel(anatomy, branch))) return true;
   const parts: Part[][] = sites.map(() => []);
   const add = async (sampled: SampledAffine): Promise<void> => {
     for (const [s, list] of parts.entries()) list.push(await sampled.row(s));
@@ -108,15 +110,14 @@ export async function couldBeFault(search: Search, solution: Solution): Promise<
 }
 
 /** Whether a fault can change a branch's kernel in more than its size: before a convolution, or in an inner sum. */
-function bendsKernel(nodes: readonly Node[]): boolean {
+function bendsKernel(anatomy: Anatomy, branch: Branch): boolean {
+  const { nodes } = branch;
   const last = nodes.findLastIndex((node) => isOp(node, "Conv"));
   const before = nodes.slice(0, Math.max(0, last));
   const scales = ["Conv", "BatchNormalization", "Mul", "Div"];
-  const made = new Set(nodes.flatMap((node) => node.outputs));
-  const sums = nodes.filter((node) => isOp(node, "Add") || isOp(node, "Sum"));
   return (
     before.some((node) => scales.some((type) => isOp(node, type))) ||
-    sums.some((node) => node.inputs.filter((input) => made.has(input)).length > 1)
+    innerParts(anatomy, branch).some(({ operand }) => operand !== undefined)
   );
 }
 

@@ -29,6 +29,7 @@ import {
   withoutSquareRoot,
 } from "./branch-edits.ts";
 import type { CauseId } from "./causes.ts";
+import { editInner, innerKind, innerKinds, innerParts } from "./inner-parts.ts";
 import { fits, type Layout, layoutOf, tapPermutation } from "./layout.ts";
 
 /** Epsilons that frameworks use. */
@@ -119,7 +120,8 @@ function kindsOf(anatomy: Anatomy, layout: Layout, branch: Branch): string[] {
   if (severalKernels) {
     kinds.push(...TAP_KINDS.filter((kind) => tapPermutation(counts, kind)));
   }
-  return [...kinds, ...shiftsOf(affine, layout)];
+  const inner = innerKinds(innerParts(anatomy, branch));
+  return [...kinds, ...shiftsOf(affine, layout), ...inner];
 }
 
 /** Positions tried for a smaller kernel inside a large one, effort alone: the nearest ones, edges and corners. */
@@ -230,6 +232,8 @@ function nodeEdit(
   branch: Branch,
   others: OtherBatchNorms,
 ): BranchSpec | undefined {
+  const inner = innerKind(kind);
+  if (inner) return editInner(spec, inner, anatomy, branch);
   const [word, ...rest] = kind.split(":");
   const parameter = rest.join(":");
   switch (word) {
@@ -282,8 +286,8 @@ export function statedEpsilon(anatomy: Anatomy): number | undefined {
   return node && floatAttribute(node, "epsilon", 1e-5);
 }
 
-/** The cause that a kind stands for; some depend on the branch. */
-export function causeOf(kind: string, branch: Branch | undefined): CauseId {
+/** The cause that a kind stands for; some depend on what the branch (or the part inside it) is. */
+export function causeOf(kind: string, branch: Pick<Branch, "role"> | undefined): CauseId {
   const word = kind.split(":")[0]!;
   switch (word) {
     case "missing":
