@@ -22,8 +22,10 @@ export async function fileCheck(
   flags: ReadingFlags & TargetFlags,
 ): Promise<(file: ModelFile) => void> {
   const checkArch = await archCheck(flags.arch);
+  const recipes = flags.recipe && (await import("../convert/check-recipes.ts"));
   return (file) => {
     assertUseful(flags, file);
+    if (file.kind === "checkpoint") recipes?.assertRecipesFit(file);
     checkArch?.(file);
   };
 }

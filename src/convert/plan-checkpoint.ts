@@ -6,9 +6,10 @@
 import { ReparamError } from "../core/errors.ts";
 import type { NamedTensor } from "../formats/named-tensor.ts";
 import { FAMILIES } from "../zoo/families/index.ts";
-import { type BlockMatch, type PartFit, recognize } from "../zoo/recognize.ts";
+import { type BlockMatch, recognize } from "../zoo/recognize.ts";
 import { type FusedBlock, fuseBlock } from "./fuse-block.ts";
 import type { CheckpointFile } from "./open.ts";
+import { listed, partFitNote } from "./part-fit-note.ts";
 
 export interface CheckpointPlan {
   /** `deploy` when no block has branches, `mixed` when some do and some do not. */
@@ -51,7 +52,7 @@ export async function planCheckpoint(file: CheckpointFile): Promise<CheckpointPl
       ),
       ...blockNotes(blocks),
       ...formNotes(training, deployed),
-      ...recognition.partFits.map(partFitNote),
+      ...recognition.partFits.map((fit) => `${partFitNote(fit)}; passed through`),
     ],
   };
 }
@@ -122,19 +123,6 @@ function formNotes(training: readonly BlockMatch[], deployed: readonly BlockMatc
       ];
 }
 
-function partFitNote({ prefix, family, kind, missing, unexplained }: PartFit): string {
-  const lacks = missing.length > 0 ? `lacks ${listed(missing)}` : "";
-  const extra = unexplained.length > 0 ? `has ${listed(unexplained)} besides` : "";
-  const why = [lacks, extra].filter((part) => part !== "").join(" and ");
-  return `${prefix}: looks like a ${kind} of ${family} but ${why}; passed through`;
-}
-
 function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}
-
-/** The first few names, and how many more there are. */
-function listed(names: readonly string[]): string {
-  const shown = names.slice(0, 3).join(", ");
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
 }

@@ -94,6 +94,30 @@ describe("parseRecipe", () => {
       '"name": "my-block", "name": "b",',
       'line 2: the key "name" occurs twice',
     ],
+    [
+      "one name for weight and bias",
+      '"bias": "fused.bias"',
+      '"bias": "fused.weight"',
+      'line 14: blocks.0.deploy.bias: "fused.weight" is the weight\'s key as well',
+    ],
+    [
+      "a key that must and must not be there",
+      '"anchor": "main.weight",',
+      '"anchor": "main.weight", "require": ["a"],\n"forbid": ["b", "a"],',
+      'line 8: blocks.0.forbid.1: "a" must exist as well, so no block can fit',
+    ],
+    [
+      "a key that is kept and dropped",
+      '"anchor": "main.weight",',
+      '"anchor": "main.weight", "keeps": ["a.**"], "drops": ["a.**"],',
+      'line 7: blocks.0.drops.0: "a.**" is kept as well',
+    ],
+    [
+      "a stone that can never be there",
+      '"optional": true',
+      '"when": "a", "unless": "a"',
+      'line 8: blocks.0.graph: a stone is there only when and unless "a" exists',
+    ],
     ["a missing comma", '"my-block",', '"my-block"', 'line 3: found "\\"", expected ","'],
   ])("%s: line and key", (_, from, to, message) => {
     expect(GOOD).toContain(from);

@@ -33,7 +33,7 @@ export function parseRecipe(where: string, text: string): FamilyRow {
   const row = json.value as unknown as Partial<FamilyRow> &
     Pick<FamilyRow, "name" | "epsilon" | "blocks">;
   for (const [i, block] of row.blocks.entries()) {
-    const found = checkVariables(block);
+    const found = checkVariables(block) ?? checkContradictions(block);
     if (found) fail(`/blocks/${i}/${found.key}`, found.what);
   }
   return { ...row, title: row.title ?? row.name };
@@ -52,25 +52,57 @@ function checkVariables(block: BlockRow): { key: string; what: string } | undefi
     : { key: "graph", what: `{${free}} is bound neither by the anchor nor by an "each" around it` };
 }
 
+/** What no checkpoint can satisfy, or what says two things of one key. */
+function checkContradictions(block: BlockRow): { key: string; what: string } | undefined {
+  const { anchor, deploy, drops = [], forbid = [], keeps = [], require = [] } = block;
+  if (deploy.weight === deploy.bias) {
+    return {
+      key: "deploy/bias",
+      what: `${JSON.stringify(deploy.bias)} is the weight's key as well`,
+    };
+  }
+  const excluded = forbid.findIndex((key) => key === anchor || require.includes(key));
+  if (excluded >= 0) {
+    const what = `${JSON.stringify(forbid[excluded])} must exist as well, so no block can fit`;
+    return { key: `forbid/${excluded}`, what };
+  }
+  const both = drops.findIndex((key) => keeps.includes(key));
+  if (both >= 0) {
+    return { key: `drops/${both}`, what: `${JSON.stringify(drops[both])} is kept as well` };
+  }
+  const key = impossibleKey(block.graph);
+  return key === undefined
+    ? undefined
+    : { key: "graph", what: `a stone is there only when and unless ${JSON.stringify(key)} exists` };
+}
+
+/** The key that some stone both needs and must not have. */
+function impossibleKey(stone: Stone): string | undefined {
+  if (stone.when !== undefined && stone.when === stone.unless) return stone.when;
+  for (const part of partsOf(stone)) {
+    const key = impossibleKey(part);
+    if (key !== undefined) return key;
+  }
+  return undefined;
+}
+
+function partsOf(stone: Stone): readonly Stone[] {
+  if ("each" in stone) return [stone.stone];
+  if ("sequence" in stone) return stone.sequence;
+  if ("sum" in stone) return stone.sum;
+  return "concat" in stone ? stone.concat : [];
+}
+
 function freeVariable(stone: Stone, bound: ReadonlySet<string>): string | undefined {
   if ("each" in stone) {
     return freeVariable(stone.stone, new Set([...bound, ...variablesOf(stone.each)]));
   }
-  const parts =
-    "sequence" in stone
-      ? stone.sequence
-      : "sum" in stone
-        ? stone.sum
-        : "concat" in stone
-          ? stone.concat
-          : undefined;
-  if (parts) {
-    for (const part of parts) {
-      const free = freeVariable(part, bound);
-      if (free !== undefined) return free;
-    }
-    return undefined;
+  const parts = partsOf(stone);
+  for (const part of parts) {
+    const free = freeVariable(part, bound);
+    if (free !== undefined) return free;
   }
+  if (parts.length > 0) return undefined;
   return variablesOf(JSON.stringify(stone)).find((name) => !bound.has(name));
 }
 

@@ -126,3 +126,38 @@ describe("--no-identity", () => {
     ]);
   });
 });
+
+describe("--recipe", () => {
+  const block = (graph: object): object => ({
+    kind: "Own",
+    anchor: "rbr_dense.conv.weight",
+    graph,
+    deploy: { weight: "fused.weight", bias: "fused.bias" },
+  });
+  const dense = { sequence: [{ conv: "rbr_dense.conv" }, { bn: "rbr_dense.bn" }] };
+  const own = (name: string, graph: object): string =>
+    JSON.stringify({ name, epsilon: 1e-3, blocks: [block(graph)] });
+
+  beforeAll(async () => {
+    cli.write("recipe-train.pth", await smallCheckpoint());
+    cli.write("narrow.json", own("narrow", dense));
+    cli.write("other.json", own("other", { conv: "no_such_key" }));
+    cli.write("again.json", own("narrow", dense));
+  });
+
+  // The built-in family that fits would be taken in its place, with another epsilon and other names.
+  test.each([
+    [["narrow.json"], /^error: recipe narrow: no block of .* Own of narrow but has .*rbr_1x1/],
+    [["other.json"], /^error: recipe other: no block of .* Own of other but lacks .*no_such_key/],
+    [["narrow.json", "again.json"], /^error: recipe narrow: two recipes have this name/],
+  ])("%j: one that nothing follows is an error, not passed over", (files, message) => {
+    const recipes = files.flatMap((file) => ["--recipe", file]);
+    for (const args of [["convert", "-o", "recipe-out.pth"], ["plan"], ["inspect"]]) {
+      const [command = "", ...rest] = args;
+      const { status, stderr } = cli.run(command, "recipe-train.pth", ...rest, ...recipes);
+      expect(stderr).toMatch(message);
+      expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+      expect(status).toBe(64);
+    }
+  });
+});
