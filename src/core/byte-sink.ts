@@ -25,14 +25,17 @@ export function memorySink(): MemorySink {
     abort: async () => {
       parts = [];
     },
-    bytes: () => {
-      const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-      let offset = 0;
-      for (const part of parts) {
-        all.set(part, offset);
-        offset += part.byteLength;
-      }
-      return all;
-    },
+    bytes: () => concatBytes(parts),
   };
+}
+
+/** All parts, one after the other, in new memory. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    all.set(part, offset);
+    offset += part.byteLength;
+  }
+  return all;
 }

@@ -1,6 +1,7 @@
 /** @file Lazy tensors over byte ranges of a file: plain elements, or varints that are decoded when read. */
 
 import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { concatBytes } from "../../core/byte-sink.ts";
 import type { ByteSource } from "../../core/byte-source.ts";
 import { bytesOf, DTYPE_BYTES, type DType } from "../../core/dtype.ts";
 import { badData, internalError } from "../../core/errors.ts";
@@ -122,13 +123,7 @@ async function readRanges(source: ByteSource, ranges: readonly ByteRange[]): Pro
   if (only && ranges.length === 1) return readExactly(source, only.start, only.end);
   const parts: Uint8Array[] = [];
   for (const { start, end } of ranges) parts.push(await readExactly(source, start, end));
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    all.set(part, offset);
-    offset += part.byteLength;
-  }
-  return all;
+  return concatBytes(parts);
 }
 
 function assertElements(start: number, end: number, count: number): void {
