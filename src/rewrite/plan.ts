@@ -13,7 +13,7 @@ import { chooseRegions } from "./choose-regions.ts";
 import { interpretCone } from "./interpret.ts";
 import { createInterpreter, type Interpreter } from "./interpreter.ts";
 import type { Plan, PlanOptions, Refusal, Region } from "./plan-types.ts";
-import { readableRefusals, transposedRefusals } from "./refusals.ts";
+import { normalizationRefusals, readableRefusals } from "./refusals.ts";
 import { rootOf } from "./root.ts";
 import { ruleOf } from "./rules/index.ts";
 import { sharedKernels } from "./shared-kernels.ts";
@@ -58,7 +58,7 @@ export async function planReparam(model: Model, options: PlanOptions = {}): Prom
       // A joint that is fused after all, from a later value, needs no excuse.
       ...refusals.filter(({ nodes }) => !fused.has(nodes.at(-1)!)),
       ...shared.map(({ refusal }) => refusal),
-      ...transposedRefusals(interpreter),
+      ...normalizationRefusals(interpreter, fused),
     ]),
   };
   return {

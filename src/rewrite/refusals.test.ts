@@ -10,6 +10,7 @@ import {
   type Parts,
   wholeTensor,
 } from "../../test/support/graph-parts.ts";
+import { createRng } from "../core/rng.ts";
 import { createGraphBuilder } from "../ir/builder.ts";
 import { planReparam } from "./plan.ts";
 
@@ -273,4 +274,53 @@ test("a normalization behind a transposed convolution", async () => {
   await expectRefused(model, [
     "bn: it normalizes what the transposed convolution grown makes; only convolutions and linear layers are fused",
   ]);
+});
+
+test("a normalization behind a kernel, or with statistics, that the model does not store", async () => {
+  const given = (name: string, shape: readonly number[]) => (parts: Parts) =>
+    parts.g.input(name, "float32", shape);
+  const kernel = given("kernel", [4, 4, 1, 1]);
+  const open = graphOf((parts, x) =>
+    dyadicNorm(parts, parts.g.node("Conv", [x, kernel(parts)], {}, "open"), 4),
+  );
+  await expectRefused(open, [
+    "bn: it normalizes what open makes, whose weight is an input of the graph",
+  ]);
+  const scaled = graphOf((parts, x) => {
+    const weight = parts.g.initializer("w", wholeTensor(parts, [4, 4, 1, 1]));
+    const halved = parts.g.node("Mul", [weight, kernel(parts)], {}, "half");
+    return dyadicNorm(parts, parts.g.node("Conv", [x, halved], {}, "open"), 4);
+  });
+  await expectRefused(scaled, [
+    "bn: it normalizes what open makes, whose weight is computed while the model runs (Mul)",
+  ]);
+  const model = graphOf((parts, x) => {
+    const [scale, bias, variance] = ["a", "b", "v"].map((name) =>
+      parts.g.initializer(name, wholeTensor(parts, [4])),
+    );
+    const operands = [pointwise(parts, x), scale!, bias!, given("mu", [4])(parts), variance!];
+    return parts.g.node("BatchNormalization", operands, {}, "bn");
+  });
+  await expectRefused(model, ["bn: its mean is an input of the graph"]);
+});
+
+test("a normalization of a linear layer's last axis", async () => {
+  const g = createGraphBuilder();
+  const parts: Parts = { g, rng: createRng(4) };
+  const x = g.input("x", "float32", ["n", 7, 6]);
+  const y = g.node("MatMul", [x, g.initializer("w", wholeTensor(parts, [6, 4]))], {}, "fc");
+  const first = g.node("Transpose", [y], { perm: [0, 2, 1] }, "turn");
+  const last = g.node("Transpose", [dyadicNorm(parts, first, 4)], { perm: [0, 2, 1] }, "back");
+  g.output(last, "float32", ["n", 7, 4]);
+  await expectRefused(g.build(), [
+    "bn: it normalizes what fc makes, but turn (Transpose) between them moves the elements; only channels on axis 1 are fused",
+  ]);
+});
+
+test("a normalization of its own, behind an activation, is left alone without a word", async () => {
+  const model = graphOf((parts, x) =>
+    dyadicNorm(parts, parts.g.node("Relu", [dense(parts, x)]), 4),
+  );
+  const plan = await planReparam(model);
+  expect([plan.regions, plan.refusals]).toEqual([[], []]);
 });

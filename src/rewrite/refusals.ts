@@ -52,18 +52,66 @@ function jointBehind({ index, constants }: Interpreter, cone: Cone, from: Node):
 }
 
 function isJointOperator(node: Node): boolean {
-  return JOINTS.some((op) => isOp(node, op));
+  return isOneOf(node, JOINTS);
 }
 
+const LAYERS = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
+/** Between a layer and a normalization, in nets whose channels are the last axis. */
+const MOVERS = ["Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+const MAX_MOVERS = 8;
+const PARAMETERS = ["scale", "bias", "mean", "variance"];
+
 /**
- * Normalizations behind transposed convolutions. They could be folded into the kernel, but a transposed convolution is
- * no convolution of its input, so it has no place in the algebra.
+ * Normalizations behind a layer that no cone reaches, or that have no place in the algebra: a transposed convolution is
+ * no convolution of its input, and the channels are axis 1. `fused` are the nodes that regions take.
  */
-export function transposedRefusals({ graph, index }: Interpreter): Refusal[] {
-  return graph.nodes.flatMap((node) => {
-    const before = isOp(node, "BatchNormalization") && index.producer(node.inputs[0] ?? "");
-    if (!before || !isOp(before, "ConvTranspose")) return [];
-    const reason = `${nodeLabel(node)}: it normalizes what the transposed convolution ${nodeLabel(before)} makes; only convolutions and linear layers are fused`;
-    return [{ output: node.outputs[0] ?? "", nodes: [node], reason }];
+export function normalizationRefusals(
+  interpreter: Interpreter,
+  fused: ReadonlySet<Node>,
+): Refusal[] {
+  return interpreter.graph.nodes.flatMap((node) => {
+    if (!isOp(node, "BatchNormalization") || fused.has(node)) return [];
+    const reason = normalizationReason(interpreter, node);
+    if (reason === undefined) return [];
+    return [
+      { output: node.outputs[0] ?? "", nodes: [node], reason: `${nodeLabel(node)}: ${reason}` },
+    ];
   });
+}
+
+function normalizationReason(interpreter: Interpreter, node: Node): string | undefined {
+  const { index, constants } = interpreter;
+  let before = index.producer(node.inputs[0] ?? "");
+  let mover: Node | undefined;
+  for (let step = 0; before && isOneOf(before, MOVERS) && step < MAX_MOVERS; step++) {
+    mover = before;
+    before = index.producer(before.inputs[0] ?? "");
+  }
+  if (!before || !isOneOf(before, LAYERS)) return undefined;
+  if (isOp(before, "ConvTranspose")) {
+    return `it normalizes what the transposed convolution ${nodeLabel(before)} makes; only convolutions and linear layers are fused`;
+  }
+  const open = PARAMETERS.findIndex((_, i) => !constants.has(node.inputs[i + 1] ?? ""));
+  if (open >= 0) return `its ${PARAMETERS[open]} ${originOf(interpreter, node.inputs[open + 1])}`;
+  const weight = before.inputs[1] ?? "";
+  if (!constants.has(weight)) {
+    // A product of two values is no layer.
+    if (isOp(before, "MatMul")) return undefined;
+    return `it normalizes what ${nodeLabel(before)} makes, whose weight ${originOf(interpreter, weight)}`;
+  }
+  return (
+    mover &&
+    `it normalizes what ${nodeLabel(before)} makes, but ${nodeLabel(mover)} (${mover.opType}) between them moves the elements; only channels on axis 1 are fused`
+  );
+}
+
+function originOf({ graph, index }: Interpreter, name = ""): string {
+  const producer = index.producer(name);
+  if (producer) return `is computed while the model runs (${producer.opType})`;
+  const isInput = graph.inputs.some((input) => input.name === name);
+  return isInput ? "is an input of the graph" : "is not stored in the model";
+}
+
+function isOneOf(node: Node, operators: readonly string[]): boolean {
+  return operators.some((op) => isOp(node, op));
 }
