@@ -52,8 +52,8 @@ export function createRuntime(ort: OrtModule, name: string): Runtime {
       const session = await ort.InferenceSession.create(bytes, {
         graphOptimizationLevel: optimization,
         executionProviders: [...providers],
-        // Errors only: warnings about unused initializers would reach the user's terminal.
-        logSeverityLevel: 3,
+        // Nothing: what goes wrong is thrown in the same words, and the runtime writes to the user's terminal.
+        logSeverityLevel: 4,
         ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       }).catch((cause: unknown) => {
         throw runtimeError(name, "the runtime cannot load the model", cause);
@@ -150,7 +150,12 @@ function inputError(input: string, what: string): ReparamError {
 }
 
 function runtimeError(name: string, what: string, cause: unknown): ReparamError {
-  const said = cause instanceof Error ? cause.message : String(cause);
+  const message = cause instanceof Error ? cause.message : String(cause);
+  // One sentence: the message may have lines of its own and an end of line at its end.
+  const said = message
+    .trim()
+    .replaceAll(/\s*\n\s*/g, " ")
+    .replace(/\.$/, "");
   return new ReparamError("refused", { where: name, what: `${what}: ${said}`, cause });
 }
 

@@ -136,6 +136,21 @@ test.each([Number.POSITIVE_INFINITY, Number.NaN, -9])("an ONNX epsilon of %f", a
   expect(line).toMatch(/epsilon\.onnx: variance\[0\]: .* expected a finite number above 0/);
 });
 
+test("a net the runtime has no memory for: its words once, in one sentence, and no log of its own", async () => {
+  const g = createGraphBuilder();
+  const x = g.input("x", "float32", ["n", 3, 8, 8]);
+  const weight = lazyTensor(float32Tensor([4, 3, 3, 3], new Float32Array(108).fill(0.5)));
+  // Padded by a million on each side: 4 · 3 · (2·10⁶)² float64 are 384 TB, beyond any address space.
+  const far = { dilations: [1e6, 1e6], pads: [1e6, 1e6, 1e6, 1e6] };
+  g.output(g.node("Conv", [x, g.initializer("w", weight)], far, "far"), "float32", undefined);
+  cli.write("far.onnx", await modelToBytes(g.build()));
+  const { status, stdout, stderr } = cli.run("insert", "far.onnx", "-o", "far-train.onnx");
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(stdout.replaceAll(/\s+/g, " ")).toMatch(
+    /Not run as a whole: .*Failed to allocate memory[^.]*\. Checked/,
+  );
+});
+
 test("two training forms are the same function, but somebody forgot to convert", () => {
   const { status, stdout } = cli.run("verify", "train.pth", "train.pth", "--weights-only");
   expect(status).toBe(0);
