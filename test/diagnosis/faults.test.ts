@@ -5,43 +5,28 @@
 
 import { afterAll, expect, test } from "vitest";
 import { createRng } from "../../src/core/rng.ts";
-import type { CauseId } from "../../src/diagnose/causes.ts";
 import { diagnose } from "../../src/diagnose/diagnose.ts";
+import { createConfusion } from "../support/confusion.ts";
 import {
   checkpointFile,
-  type DiagnosisNet,
+  DIAGNOSIS_NETS,
   deployState,
-  mobileOneNet,
   repVggNet,
 } from "../support/diagnosis-nets.ts";
 import { INJECTIONS } from "../support/inject.ts";
 import { plainFuse } from "../support/plain-fuse.ts";
 
-const NETS: Readonly<Record<string, (seed: number) => Promise<DiagnosisNet>>> = {
-  "22 blocks, as A0": (seed) => repVggNet("a0-like", seed),
-  grouped: (seed) => repVggNet("grouped", seed),
-  "MobileOne blocks": mobileOneNet,
-};
 const SEEDS = [11, 12];
 
-const confusion = new Map<CauseId, Map<string, number>>();
+const confusion = createConfusion("blocks");
+afterAll(confusion.print);
 
-afterAll(() => {
-  const off = [...confusion].flatMap(([cause, row]) =>
-    [...row]
-      .filter(([answer]) => answer !== cause)
-      .map(([answer, n]) => `${cause} → ${answer} ${n}×`),
-  );
-  const right = [...confusion].map(([cause, row]) => `${cause} ${row.get(cause) ?? 0}`);
-  console.log(
-    `diagnosis, injected → answered: diagonal ${right.join(", ")}; off it: ${off.join(", ") || "none"}`,
-  );
-});
-
-test.each(Object.keys(NETS).flatMap((name) => SEEDS.map((seed) => [name, seed] as const)))(
+test.each(
+  Object.keys(DIAGNOSIS_NETS).flatMap((name) => SEEDS.map((seed) => [name, seed] as const)),
+)(
   "%s, seed %i: every injected fault is named, in its block, and nothing else",
   async (name, seed) => {
-    const net = await NETS[name]!(seed);
+    const net = await DIAGNOSIS_NETS[name]!(seed);
     const training = checkpointFile("train.pth", net.state);
     const wrong: string[] = [];
     let cases = 0;
@@ -56,9 +41,10 @@ test.each(Object.keys(NETS).flatMap((name) => SEEDS.map((seed) => [name, seed] a
       const { findings } = await diagnose(training, checkpointFile("deploy.pth", state), {
         numerics: false,
       });
-      const row = confusion.get(injection.cause) ?? new Map<string, number>();
-      const answer = findings.map(({ cause }) => cause).join(" + ") || "nothing";
-      confusion.set(injection.cause, row.set(answer, (row.get(answer) ?? 0) + 1));
+      confusion.add(
+        injection.cause,
+        findings.map(({ cause }) => cause),
+      );
       const expected = `${injection.cause} at ${block.prefix}, ${injection.confidence ?? "proved"}`;
       const found = findings
         .map(({ cause, blocks, confidence }) => `${cause} at ${blocks.join()}, ${confidence}`)

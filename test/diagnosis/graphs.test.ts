@@ -9,6 +9,7 @@ import type { Attribute, Model, Node } from "../../src/ir/graph.ts";
 import { applyPlan } from "../../src/rewrite/apply.ts";
 import { planReparam } from "../../src/rewrite/plan.ts";
 import { buildRepVgg, createRepVgg, type RepVggArch } from "../../src/zoo/nets/index.ts";
+import { withNodes, withoutNode } from "../support/graph-faults.ts";
 
 const ARCH: RepVggArch = {
   layout: "repvgg",
@@ -52,11 +53,6 @@ function blockConv(model: Model, at: number): Node {
 function kernelOf(node: Node): string {
   const attribute = node.attributes.get("kernel_shape");
   return attribute?.type === "ints" ? attribute.value.join() : "";
-}
-
-function withNodes(model: Model, change: (node: Node) => Node | Node[]): Model {
-  const nodes = model.graph.nodes.flatMap((node) => change(node));
-  return { ...model, graph: { ...model.graph, nodes } };
 }
 
 function withAttribute(node: Node, name: string, attribute: Attribute): Node {
@@ -110,18 +106,6 @@ test("a border padded by reflection", async () => {
   ]);
 });
 
-/** `node` gone; what read its output reads its first input. */
-function without(model: Model, gone: Node): Model {
-  return withNodes(model, (node) =>
-    node === gone
-      ? []
-      : {
-          ...node,
-          inputs: node.inputs.map((input) => (input === gone.outputs[0] ? gone.inputs[0]! : input)),
-        },
-  );
-}
-
 const lastRelu = (model: Model): Node =>
   model.graph.nodes
     .filter(({ opType, name }) => opType === "Relu" && name.endsWith("nonlinearity"))
@@ -129,10 +113,10 @@ const lastRelu = (model: Model): Node =>
 
 test("a missing, an additional and another activation", async () => {
   const relu = lastRelu(deploy);
-  expect(await findingsOf(without(deploy, relu))).toContain(
+  expect(await findingsOf(withoutNode(deploy, relu))).toContain(
     "activation-missing: none, expected Relu (proved)",
   );
-  expect(await findingsOf(deploy, without(training, lastRelu(training)))).toContain(
+  expect(await findingsOf(deploy, withoutNode(training, lastRelu(training)))).toContain(
     "activation-extra: Relu, expected none (proved)",
   );
   const sigmoid: Node = { ...relu, opType: "Sigmoid", name: "s", outputs: ["s.out"] };
@@ -145,7 +129,7 @@ test("squeeze-and-excitation left out, and on the other side of the activation",
   const gate = deploy.graph.nodes.find(
     ({ opType, name }) => opType === "Mul" && name === "stage1.0.se",
   )!;
-  expect(await findingsOf(without(deploy, gate))).toContain(
+  expect(await findingsOf(withoutNode(deploy, gate))).toContain(
     "se-missing: before the activation in the training form (proved)",
   );
   const after = buildRepVgg({ ...ARCH, se: "after-relu" }, "training", renamedSe());

@@ -128,6 +128,13 @@ export async function mobileOneNet(seed: number): Promise<DiagnosisNet> {
   };
 }
 
+/** What every injected fault is tried on. */
+export const DIAGNOSIS_NETS: Readonly<Record<string, (seed: number) => Promise<DiagnosisNet>>> = {
+  "22 blocks, as A0": (seed) => repVggNet("a0-like", seed),
+  grouped: (seed) => repVggNet("grouped", seed),
+  "MobileOne blocks": mobileOneNet,
+};
+
 export function checkpointFile(
   name: string,
   state: StateDict,
