@@ -64,7 +64,9 @@ export async function planConversion(
   options: ConversionOptions = {},
 ): Promise<Conversion> {
   if (file.kind === "checkpoint") {
-    const plan = await planCheckpoint(file);
+    // The graph computes in float32: by way of a half precision of the checkpoint's numbers would be rounded twice.
+    const storedAs = target === "onnx" ? "float32" : undefined;
+    const plan = await planCheckpoint(file, { storedAs });
     const model = target === "onnx" ? requireGraph(file, plan.tensors, options) : undefined;
     return { kind: "checkpoint", file, target, plan, model };
   }

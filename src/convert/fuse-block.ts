@@ -17,7 +17,7 @@ export interface FusedBlock {
   /** Full names in the deploy checkpoint. */
   readonly weightName: string;
   readonly biasName: string;
-  /** Element type of the fused tensors: that of the block's widest float parameter. */
+  /** Element type of the fused tensors: as asked for, else that of the block's widest float parameter. */
   readonly dtype: FloatDType;
 }
 
@@ -30,10 +30,11 @@ export async function fuseBlock(
   match: BlockMatch,
   state: StateDict,
   options: Pick<CompileOptions, "epsilon" | "identity">,
+  storedAs?: FloatDType,
 ): Promise<FusedBlock> {
   const block = compileBlock(match, state, options);
   const affine = await interpretRegion(block.graph, block.input, block.output, match.prefix);
-  const dtype = widestFloat(match, state);
+  const dtype = storedAs ?? widestFloat(match, state);
   const kernel = shapedKernel(affine, dtype, block);
   return {
     match,

@@ -3,6 +3,7 @@
  * dropped because the deploy form has no place for it. Shapes only; no weight is read.
  */
 
+import type { FloatDType } from "../core/dtype.ts";
 import { ReparamError } from "../core/errors.ts";
 import type { NamedTensor } from "../formats/named-tensor.ts";
 import { FAMILIES } from "../zoo/families/index.ts";
@@ -27,19 +28,27 @@ export interface CheckpointPlan {
   readonly notes: readonly string[];
 }
 
+export interface PlanCheckpointOptions {
+  /** Element type of the fused tensors. Default: that of each block's widest float parameter. */
+  readonly storedAs?: FloatDType | undefined;
+}
+
 /**
  * Recognises the blocks and plans the conversion.
  *
  * @throws ambiguous (several families fit), bad-data (shapes contradict), refused (no known block, or not fusable)
  */
-export async function planCheckpoint(file: CheckpointFile): Promise<CheckpointPlan> {
+export async function planCheckpoint(
+  file: CheckpointFile,
+  { storedAs }: PlanCheckpointOptions = {},
+): Promise<CheckpointPlan> {
   const { state, reading } = file;
   const recognition = recognize(state, { ...reading, deployKeys: expectedKeys(file) });
   const training = recognition.matches.filter((match) => match.form !== "deploy");
   const deployed = recognition.matches.filter((match) => match.form === "deploy");
   if (recognition.matches.length === 0) throw nothingKnown(file);
   const blocks: FusedBlock[] = [];
-  for (const match of training) blocks.push(await fuseBlock(match, state, reading));
+  for (const match of training) blocks.push(await fuseBlock(match, state, reading, storedAs));
   return {
     form: training.length === 0 ? "deploy" : deployed.length > 0 ? "mixed" : "training",
     blocks,
