@@ -66,6 +66,9 @@ export async function explainBlock(
 
   const hinted = await fromEarlierBlocks(block, context, options);
   if (hinted) return hinted;
+  // Nothing but a narrower format, and single channels besides.
+  const rounded = search.tolerance.grid && (await prove(block, [], options));
+  if (rounded) return rounded.faults;
   const solution = await solveBranches(search, epsilon);
   const possible = await couldBeFault(search, solution);
   const singles = possible ? singleFaults(search, solution.epsilons, solution.factors) : [];

@@ -7,13 +7,20 @@ import type { CauseId } from "../../src/diagnose/causes.ts";
 import { diagnose } from "../../src/diagnose/diagnose.ts";
 import {
   checkpointFile,
+  DIAGNOSIS_NETS,
   type DiagnosisNet,
   deployState,
   mobileOneNet,
   repVggNet,
 } from "../support/diagnosis-nets.ts";
 import { INJECTIONS, type Injection } from "../support/inject.ts";
-import { copyBlock, type PlainBlock, type PlainKernel, plainFuse } from "../support/plain-fuse.ts";
+import {
+  copyBlock,
+  type PlainBlock,
+  type PlainKernel,
+  plainFuse,
+  rowSize,
+} from "../support/plain-fuse.ts";
 
 function injection(cause: CauseId, name = ""): Injection {
   return INJECTIONS.find((entry) => entry.cause === cause && entry.name.includes(name))!;
@@ -36,6 +43,15 @@ function withoutMeans(block: PlainBlock): PlainBlock {
 function inHalf(kernel: PlainKernel): PlainKernel {
   const round = (value: number): number => float16ToNumber(numberToFloat16(value));
   return { weight: kernel.weight.map(round), bias: kernel.bias.map(round) };
+}
+
+/** One filter and its bias times 1.5. */
+function withScaledFilter(kernel: PlainKernel, block: PlainBlock): PlainKernel {
+  const [size, o] = [rowSize(block), 3];
+  return {
+    weight: kernel.weight.map((w, i) => (Math.floor(i / size) === o ? 1.5 * w : w)),
+    bias: kernel.bias.map((b, i) => (i === o ? 1.5 * b : b)),
+  };
 }
 
 type Make = (block: PlainBlock, net: DiagnosisNet) => PlainKernel;
@@ -113,6 +129,28 @@ const PAIRS: readonly [CauseId, CauseId, Make, (block: PlainBlock) => boolean][]
   ],
   ["bn-epsilon", "lower-precision", (b) => inHalf(plainFuse(withEpsilon(b, 1e-1))), () => true],
   [
+    "altered-channel",
+    "lower-precision",
+    (b) => inHalf(withScaledFilter(plainFuse(b), b)),
+    (b) => b.outC >= 12 && rowSize(b) > 3,
+  ],
+  [
+    "altered-channel",
+    "lower-precision",
+    (b) => withScaledFilter(inHalf(plainFuse(b)), b),
+    (b) => b.outC >= 12 && rowSize(b) > 3,
+  ],
+  [
+    "altered-bias",
+    "bn-epsilon",
+    (b) => {
+      const kernel = plainFuse(withEpsilon(b));
+      kernel.bias[5]! += 1;
+      return kernel;
+    },
+    (b) => b.outC > 6,
+  ],
+  [
     "identity-missing",
     "lower-precision",
     (b, net) => inHalf(injection("identity-missing").apply(b, rng, net)),
@@ -150,6 +188,52 @@ test.each([
       wrong.push(`${found.join()}, expected ${expected.join()}`);
   }
   expect(wrong).toEqual([]);
+});
+
+/** One fault in some blocks, another in the others. */
+const SPREAD: readonly [string, CauseId, Make, CauseId, Make, (block: PlainBlock) => boolean][] = [
+  [
+    "another epsilon everywhere but where the identity is missing",
+    "identity-missing",
+    (b, net) => injection("identity-missing").apply(b, rng, net),
+    "bn-epsilon",
+    (b) => plainFuse(withEpsilon(b)),
+    hasIdentity,
+  ],
+  [
+    "half precision everywhere but where a filter was altered",
+    "altered-channel",
+    (b) => withScaledFilter(plainFuse(b), b),
+    "lower-precision",
+    (b) => inHalf(plainFuse(b)),
+    (b) => b.outC >= 12,
+  ],
+  [
+    "no means anywhere but where the kernel is transposed",
+    "kernel-transposed",
+    (b, net) => injection("kernel-transposed").apply(b, rng, net),
+    "running-mean-ignored",
+    (b) => plainFuse(withoutMeans(b)),
+    isSpatial,
+  ],
+];
+
+test.each(
+  Object.keys(DIAGNOSIS_NETS).flatMap((name) => SPREAD.map((entry) => [name, ...entry] as const)),
+)("%s: %s", async (name, _, first, makeFirst, second, makeSecond, fits) => {
+  const net = await DIAGNOSIS_NETS[name]!(8);
+  const at = net.blocks.filter(fits).slice(-2, -1)[0] ?? net.blocks.find(fits)!;
+  const findings = await findingsOf(net, (block) =>
+    block === at ? makeFirst(block, net) : makeSecond(block, net),
+  );
+  const found = findings.map(({ cause, blocks, confidence }) => [cause, confidence, blocks.length]);
+  expect(found.sort()).toEqual(
+    [
+      [first, "proved", 1],
+      [second, "proved", net.blocks.length - 1],
+    ].sort(),
+  );
+  expect(findings.find(({ cause }) => cause === first)!.blocks).toEqual([at.prefix]);
 });
 
 test("independent faults in three blocks are all found", async () => {
