@@ -94,7 +94,14 @@ function scaledRows({ term, numbers, factors }: LoadedTerm, range: RowRange): Sc
 }
 
 function magnitudes({ stored, factors }: ScaledRows): ScaledRows {
-  return { stored: stored.map(Math.abs), factors: factors.map(Math.abs) };
+  return { stored: absolute(stored), factors: absolute(factors) };
+}
+
+/** A loop: `map` with a function per number takes ten times as long. */
+function absolute<T extends StoredNumbers>(values: T): T {
+  const result = values.slice() as T;
+  for (let i = 0; i < result.length; i++) result[i] = Math.abs(result[i]!);
+  return result;
 }
 
 /** Where the stored rows begin among the computed ones, `[to − from]`. */
