@@ -57,7 +57,7 @@ export async function explainBlock(
   if (!Number.isFinite(omegaOf(certificate))) return [notFinite(certificate, bad)];
   const anatomy = await dissect(certificate.pair.expected, context.model);
   if (!anatomy) return explainWithout(certificate, bad, undefined, options);
-  const variants = createVariants(anatomy, await context.othersOf(certificate));
+  const variants = createVariants(anatomy, () => context.othersOf(certificate));
   const sites = chooseSites(variants.layout, bad, anatomy.affine.inC);
   const found = await sampleFound(certificate, sites);
   const search = createSearch(variants, sites, found, screeningTolerance(certificate, found));

@@ -8,7 +8,7 @@
  * sensitivity times ‖e‖. Nothing here is chosen.
  */
 
-import { type Fit, leastSquares } from "./least-squares.ts";
+import { type Fit, spanOf } from "./least-squares.ts";
 import type { Tolerance } from "./samples.ts";
 
 /** Numbers and the sums of magnitudes behind them. */
@@ -36,10 +36,26 @@ export function fitParts(
   tolerance: Tolerance,
   least: Float64Array,
 ): PartsFit {
-  const fit = leastSquares(
-    parts.map((part) => part.values),
-    target,
-  );
+  return fitterOf(parts, tolerance, least)(target);
+}
+
+/** The same for several targets. */
+export function fitterOf(
+  parts: readonly Part[],
+  tolerance: Tolerance,
+  least: Float64Array,
+): (target: Float64Array) => PartsFit {
+  const span = spanOf(parts.map((part) => part.values));
+  return (target) => allowedFit(span.fit(target), parts, target, tolerance, least);
+}
+
+function allowedFit(
+  fit: Fit,
+  parts: readonly Part[],
+  target: Float64Array,
+  tolerance: Tolerance,
+  least: Float64Array,
+): PartsFit {
   const { k, unit, floor, gridStep, gridFloor } = tolerance;
   const exact = new Float64Array(target.length);
   const allowed = new Float64Array(target.length);

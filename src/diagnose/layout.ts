@@ -86,6 +86,24 @@ export async function addRows(
   }
 }
 
+/** What a part adds at single positions of the layout's rows: for each, where it stands in the part's own row, or −1. */
+export function pickPositions(
+  v: Affine,
+  layout: Layout,
+  o: number,
+  positions: Int32Array,
+): Int32Array {
+  const own = new Int32Array(layout.taps).fill(-1);
+  for (const [tap, position] of tapPositions(v.axes, layout.axes).entries()) own[position] = tap;
+  const taps = tapCount(v.axes);
+  const first = v.support.start[o]! - firstChannel(layout, o);
+  return positions.map((position) => {
+    const channel = Math.floor(position / layout.taps) - first;
+    const tap = own[position % layout.taps]!;
+    return tap < 0 || channel < 0 || channel >= v.support.width ? -1 : channel * taps + tap;
+  });
+}
+
 /** Position of every tap after the kernel's own axes were mirrored or exchanged; undefined where that does not fit. */
 export function tapPermutation(
   counts: readonly number[],

@@ -26,6 +26,15 @@ export interface Fit {
 const DEPENDENT = 16 * 2 ** -24;
 
 export function leastSquares(columns: readonly Float64Array[], target: Float64Array): Fit {
+  return spanOf(columns).fit(target);
+}
+
+/** Columns made orthogonal, for several targets. */
+export interface Span {
+  fit(target: Float64Array): Fit;
+}
+
+export function spanOf(columns: readonly Float64Array[]): Span {
   const count = columns.length;
   const basis: BasisVector[] = [];
   const dependent: number[] = [];
@@ -50,6 +59,15 @@ export function leastSquares(columns: readonly Float64Array[], target: Float64Ar
     r[basis.length] = rest;
     basis.push({ q, index, r });
   }
+  const sensitivity = sensitivities(basis, count);
+  return { fit: (target) => fitOf(basis, target, { count, dependent, sensitivity }) };
+}
+
+function fitOf(
+  basis: readonly BasisVector[],
+  target: Float64Array,
+  { count, dependent, sensitivity }: Pick<Fit, "dependent" | "sensitivity"> & { count: number },
+): Fit {
   const left = target.slice();
   const along = basis.map(({ q }) => {
     const part = dot(q, left);
@@ -76,7 +94,7 @@ export function leastSquares(columns: readonly Float64Array[], target: Float64Ar
     residual: size === 0 ? 0 : rest / size,
     rest,
     dependent,
-    sensitivity: sensitivities(basis, count),
+    sensitivity,
     reach: (i) => Math.sqrt(basis.reduce((sum, { q }) => sum + q[i]! ** 2, 0)),
   };
 }

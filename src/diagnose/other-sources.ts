@@ -3,6 +3,7 @@
  * the fused kernel that the training file had cached.
  */
 
+import type { Bounded } from "../algebra/affine.ts";
 import type { CheckpointFile, ModelFile } from "../convert/open.ts";
 import { isReparamError, throwIfAborted } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
@@ -42,13 +43,14 @@ export async function openOtherSources(
     const { equal } = await compareTensors(subset(side.tensors), subset(deploy.tensors), options);
     if (equal.length > 0) tensorsOf.set(path, equal);
   }
+  const firstRow = rememberFirstRows();
   return {
     tensorsOf,
     explain: async (certificate, given) => {
       for (const { path, kernels } of alternatives) {
         throwIfAborted(given.signal);
         const kernel = kernels.get(certificate.pair.expected.weightName);
-        const omega = kernel && (await within(certificate, kernel, given));
+        const omega = kernel && (await within(certificate, kernel, firstRow, given));
         if (omega === undefined) continue;
         const detail = `it is the exact fuse of "${path}", not of "${keyOf(training.file)}"`;
         return [
@@ -62,7 +64,7 @@ export async function openOtherSources(
         ];
       }
       const stale = staleKernel(certificate, training);
-      const staleOmega = stale && (await within(certificate, stale, given));
+      const staleOmega = stale && (await within(certificate, stale, firstRow, given));
       if (stale && staleOmega !== undefined) {
         return [
           fault(
@@ -76,7 +78,7 @@ export async function openOtherSources(
       }
       for (const kernel of training.fused) {
         if (kernel === certificate.pair.expected) continue;
-        const omega = await within(certificate, kernel, given);
+        const omega = await within(certificate, kernel, firstRow, given);
         if (omega === undefined) continue;
         const evidence = { otherBlock: kernel.name, omegaAfter: omega };
         return [
@@ -147,10 +149,23 @@ function staleKernel({ pair }: BlockCertificate, training: Side): Kernel | undef
   return weight && storedKernel(block.weightName, weight, block.biasName, bias);
 }
 
+type FirstRow = (kernel: Kernel) => Promise<Bounded>;
+
+/** Every block is compared with every other one of its shape: a row of each is read once. */
+function rememberFirstRows(): FirstRow {
+  const known = new WeakMap<Kernel, Promise<Bounded>>();
+  return (kernel) => {
+    const row = known.get(kernel) ?? kernel.rows(0, 1, true);
+    known.set(kernel, row);
+    return row;
+  };
+}
+
 /** ω of the deploy kernel against another exact kernel, if that is within k; one row decides nearly always. */
 async function within(
   certificate: BlockCertificate,
   kernel: Kernel,
+  firstRow: FirstRow,
   options: TaskOptions,
 ): Promise<number | undefined> {
   const found = certificate.pair.found!;
@@ -160,7 +175,7 @@ async function within(
     bias: kernel.roundings.bias + found.roundings.bias,
   };
   const tolerance = toleranceOf({ k, unit: certificate.unit }, undefined);
-  const [exact, other] = [await kernel.rows(0, 1, true), await found.rows(0, 1, false)];
+  const [exact, other] = [await firstRow(kernel), await firstRow(found)];
   const fits = other.values.every((value, i) =>
     isNear(value, exact.values[i]!, exact.bounds[i]!, tolerance),
   );

@@ -7,7 +7,7 @@ import type { Affine } from "../algebra/affine.ts";
 import { SMALLEST_SUBNORMAL, UNIT_ROUNDOFF } from "../core/dtype.ts";
 import { loweredStep, onGrid } from "../verify/precision.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
-import { addRows, emptyRows, firstChannel, type Layout } from "./layout.ts";
+import { firstChannel, type Layout, pickPositions } from "./layout.ts";
 
 /** One output channel, and the positions of its row that are looked at. */
 export interface Site {
@@ -98,12 +98,16 @@ export function sampleAffine(v: Affine, layout: Layout, sites: readonly Site[]):
     ready,
     row: async (s) => {
       const { o, positions } = sites[s]!;
-      const row = emptyRows(layout, 1, true);
-      await addRows(v, layout, o, o + 1, row);
+      const part = await v.weights(o, o + 1, true);
       const sampled = {
-        values: Float64Array.from(positions, (p) => row.values[p]!),
-        bounds: Float64Array.from(positions, (p) => row.bounds[p]!),
+        values: new Float64Array(positions.length),
+        bounds: new Float64Array(positions.length),
       };
+      for (const [i, at] of pickPositions(v, layout, o, positions).entries()) {
+        if (at < 0) continue;
+        sampled.values[i] = part.values[at]!;
+        sampled.bounds[i] = part.bounds[at]!;
+      }
       ready[s] = sampled;
       return sampled;
     },

@@ -7,7 +7,7 @@ import { readFloat64 } from "../core/tensor.ts";
 import { isOp } from "../ir/graph.ts";
 import type { Anatomy, Branch } from "./anatomy.ts";
 import { batchNormsOf, batchNormTensors } from "./branch-edits.ts";
-import { fitParts, type Part, type PartsFit, totalBounds } from "./fit-parts.ts";
+import { fitParts, fitterOf, type Part, type PartsFit, totalBounds } from "./fit-parts.ts";
 import { innerParts } from "./inner-parts.ts";
 import { tapPermutation } from "./layout.ts";
 import { type SampledAffine, sampleAffine } from "./samples.ts";
@@ -85,9 +85,10 @@ export async function couldBeFault(search: Search, solution: Solution): Promise<
     }
   }
   for (const extra of variants.extras.values()) await add(sampleAffine(extra, layout, sites));
-  const least: Float64Array[] = [];
-  for (const [s] of sites.entries()) {
-    least.push(totalBounds(await branchesAt(search, s), found.values[s]!.length));
+  const fitters: ReturnType<typeof fitterOf>[] = [];
+  for (const [s, list] of parts.entries()) {
+    const least = totalBounds(await branchesAt(search, s), found.values[s]!.length);
+    fitters.push(fitterOf(list, tolerance, least));
   }
   const misses = sites.length > 2 ? 1 : 0;
   const counts = layout.axes.map((axis) => axis.taps.count);
@@ -95,17 +96,17 @@ export async function couldBeFault(search: Search, solution: Solution): Promise<
     .map((kind) => tapPermutation(counts, kind))
     .filter((order) => order !== undefined);
   return [undefined, ...orders].some((order) => {
-    const outside = sites.filter((_, s) => {
-      const target = found.values[s]!;
+    let outside = 0;
+    for (const [s, target] of found.values.entries()) {
       // As many parts as numbers reach anything.
-      if (parts[s]!.length >= target.length) return false;
+      if (parts[s]!.length >= target.length) continue;
       const { taps } = layout;
       const arranged = order
         ? target.map((_, p) => target[p - (p % taps) + order[p % taps]!]!)
         : target;
-      return !fitParts(parts[s]!, arranged, tolerance, least[s]!).inSpan;
-    });
-    return outside.length <= misses;
+      if (!fitters[s]!(arranged).inSpan && ++outside > misses) return false;
+    }
+    return true;
   });
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { tapCount } from "../algebra/affine.ts";
+import { elementCount } from "../core/tensor.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import type { Anatomy } from "./anatomy.ts";
 import type { BlockFault, Evidence } from "./finding.ts";
@@ -11,8 +12,8 @@ import { firstChannel, layoutOf } from "./layout.ts";
 import { isNear, type Tolerance } from "./samples.ts";
 import type { Solution } from "./solve.ts";
 
-/** Rows read for the statistics, spread over the block: effort alone. */
-const MAX_ROWS = 64;
+/** Rows read for the statistics, spread over the block, and numbers from which on the fewest do: effort alone. */
+const [LEAST_ROWS, MOST_ROWS, ENOUGH_NUMBERS] = [8, 64, 2 ** 14];
 /**
  * Two kernels have something in common when more of their numbers agree in sign than chance allows: N/2 by this many
  * √N/2 more. Were the signs of one of them random, that happened with probability e^(−6²/2) = 2·10⁻⁸ at most, whatever
@@ -103,7 +104,9 @@ async function compare(
 ): Promise<Comparison> {
   const { expected, found } = pair;
   const outC = expected.shape[0] ?? 0;
-  const step = Math.max(1, Math.ceil(outC / MAX_ROWS));
+  const rowSize = elementCount(expected.shape.slice(1));
+  const enough = Math.ceil(ENOUGH_NUMBERS / Math.max(1, rowSize));
+  const step = Math.max(1, Math.ceil(outC / Math.min(MOST_ROWS, Math.max(LEAST_ROWS, enough))));
   const taps = anatomy ? tapCount(anatomy.affine.axes) : 1;
   let [ring, centre, size, squares, count, right] = [0, 0, 0, 0, 0, 0];
   const beside = { difference: 0, size: 0, agreeing: 0, signed: 0 };

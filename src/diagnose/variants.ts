@@ -71,7 +71,8 @@ export interface Variants {
   affine(j: number, kinds: readonly string[]): Promise<Affine | null | undefined>;
 }
 
-export function createVariants(anatomy: Anatomy, others: OtherBatchNorms): Variants {
+/** `others` is asked only where batch norms of other blocks are tried. */
+export function createVariants(anatomy: Anatomy, others: () => Promise<OtherBatchNorms>): Variants {
   const layout = layoutOf(anatomy);
   const memo = new Map<string, Promise<Affine | null | undefined>>();
   const { branches } = anatomy;
@@ -179,17 +180,20 @@ function swappable(anatomy: Anatomy): [number, number][] {
   return pairs;
 }
 
+const NO_OTHERS: OtherBatchNorms = new Map();
+
 async function variantOf(
   anatomy: Anatomy,
   layout: Layout,
   branch: Branch,
   kinds: readonly string[],
-  others: OtherBatchNorms,
+  getOthers: () => Promise<OtherBatchNorms>,
 ): Promise<Affine | null | undefined> {
   if (kinds.includes("missing")) return null;
   let spec: BranchSpec | undefined = specOf(anatomy, branch);
   const afterwards: ((v: Affine) => Affine | undefined)[] = [];
   // Another batch norm comes with its own parameters and epsilon; faults in using it come after.
+  const others = kinds.some((kind) => kind.startsWith("bn-block:")) ? await getOthers() : NO_OTHERS;
   const ordered = [...kinds].sort(
     (a, b) => Number(b.startsWith("bn-")) - Number(a.startsWith("bn-")),
   );
