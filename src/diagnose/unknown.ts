@@ -3,7 +3,8 @@
  * initialisation, like another state of training or like nothing known, that is said as consistent, never as proved.
  */
 
-import { tapCount } from "../algebra/affine.ts";
+import { type Bounded, tapCount } from "../algebra/affine.ts";
+import { UNIT_ROUNDOFF } from "../core/dtype.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
 import type { Anatomy } from "./anatomy.ts";
@@ -60,6 +61,10 @@ export async function describeUnknown(
     };
   }
   if (solution?.inSpan) return { ...base, cause: "unknown", detail: whereItIs(evidence), evidence };
+  if (measured.likeHalf) {
+    const detail = `${whereItIs(evidence)}; a fuse computed in TF32 or half precision rounds as much`;
+    return { ...base, cause: "unknown", detail, evidence };
+  }
   // Beyond 1 the exact kernel says less about the found one than nothing (zeros) would; independent ones are √2 apart.
   if (measured.besideIdentity >= 1) {
     return {
@@ -89,6 +94,11 @@ interface Comparison {
   /** The same over the numbers that no identity adds to: its share fits by itself, whatever the weights are. */
   readonly besideIdentity: number;
   readonly inCommon: boolean;
+  /**
+   * Whether k roundings to 11 bits make as much: one moves a number by 2⁻¹¹/√3 of its magnitude (rms, evenly spread up to
+   * 2⁻¹¹), and k random ones add up as √k.
+   */
+  readonly likeHalf: boolean;
   /** Share of the numbers that are within k roundings. */
   readonly right: number;
   readonly biasDistance: number;
@@ -108,7 +118,7 @@ async function compare(
   const enough = Math.ceil(ENOUGH_NUMBERS / Math.max(1, rowSize));
   const step = Math.max(1, Math.ceil(outC / Math.min(MOST_ROWS, Math.max(LEAST_ROWS, enough))));
   const taps = anatomy ? tapCount(anatomy.affine.axes) : 1;
-  let [ring, centre, size, squares, count, right] = [0, 0, 0, 0, 0, 0];
+  let [ring, centre, size, squares, count, right, bounds] = [0, 0, 0, 0, 0, 0, 0];
   const beside = { difference: 0, size: 0, agreeing: 0, signed: 0 };
   for (let o = 0; o < outC; o += step) {
     const exact = await expected.rows(o, o + 1, true);
@@ -121,6 +131,7 @@ async function compare(
       else centre += square;
       size += x ** 2;
       squares += y ** 2;
+      bounds += exact.bounds[i]! ** 2;
       count++;
       if (isNear(y, x, exact.bounds[i]!, tolerance)) right++;
       if (i === identity) continue;
@@ -130,7 +141,7 @@ async function compare(
       if (x * y !== 0) beside.signed++;
     }
   }
-  const exactBias = (await expected.biases()).values;
+  const exactBias = await expected.biases();
   const foundBias = (await found!.biases()).values;
   const distance = ratio(ring + centre, size);
   return {
@@ -139,8 +150,11 @@ async function compare(
     centre: ratio(centre, size),
     besideIdentity: beside.size > 0 ? ratio(beside.difference, beside.size) : distance,
     inCommon: 2 * beside.agreeing - beside.signed > IN_COMMON * Math.sqrt(beside.signed),
+    likeHalf:
+      ring + centre <= (tolerance.k.weight / 3) * UNIT_ROUNDOFF.float16 ** 2 * bounds &&
+      biasesLikeHalf(exactBias, foundBias, tolerance.k.bias),
     right: right / Math.max(1, count),
-    biasDistance: relative(foundBias, exactBias),
+    biasDistance: relative(foundBias, exactBias.values),
     biasIsZero: foundBias.every((b) => b === 0),
     standardDeviation: Math.sqrt(squares / Math.max(1, count)),
   };
@@ -152,6 +166,15 @@ function identityAt(anatomy: Anatomy, o: number, taps: number): number {
   const channel = o - firstChannel(layout, o);
   if (anatomy.affine.inC !== layout.outC || channel < 0 || channel >= layout.width) return -1;
   return channel * taps + (taps - 1) / 2;
+}
+
+function biasesLikeHalf({ values, bounds }: Bounded, found: Float64Array, k: number): boolean {
+  let [difference, size] = [0, 0];
+  for (let o = 0; o < found.length; o++) {
+    difference += (found[o]! - values[o]!) ** 2;
+    size += bounds[o]! ** 2;
+  }
+  return difference <= (k / 3) * UNIT_ROUNDOFF.float16 ** 2 * size;
 }
 
 function ratio(difference: number, size: number): number {
