@@ -80,11 +80,13 @@ function assertUseful(flags: ReadingFlags & TargetFlags, file: ModelFile): void 
   refuse(shape, `${file.name} is an ONNX model: its inputs and operator set are kept`);
 }
 
-function given(options: Readonly<Record<string, unknown>>): string[] {
+/** Names of the options that were given. */
+export function given(options: Readonly<Record<string, unknown>>): string[] {
   return Object.keys(options).filter((name) => options[name] !== undefined);
 }
 
-function refuse([option]: readonly string[], why: string): void {
+/** @throws usage, naming the first of the options */
+export function refuse([option]: readonly string[], why: string): void {
   if (option === undefined) return;
   throw new ReparamError("usage", { where: option, what: why, fix: "Leave it out" });
 }

@@ -6,6 +6,7 @@ import type { InsertFileOptions } from "../host/insert-file.ts";
 import type { BlockKind } from "../rewrite/insert/blocks.ts";
 import type { FreshStart } from "../rewrite/insert/fresh-tensors.ts";
 import type { BatchNormPlacement } from "../zoo/pair-conv-bn.ts";
+import { given, refuse } from "./assert-useful.ts";
 import { VERDICT_EXIT_CODES } from "./exit-codes.ts";
 import {
   anyInteger,
@@ -101,6 +102,7 @@ export function registerInsert(program: Command): void {
 
 function insert(path: string, flags: InsertFlags): Promise<void> {
   return runCommand(flags, async (context) => {
+    assertUsefulFlags(flags);
     const { insertFile } = await import("../host/insert-file.ts");
     const { block, match, fresh, seed, share, branches } = flags;
     const { strided, groups, batchNorm, force, key } = flags;
@@ -126,6 +128,34 @@ function insert(path: string, flags: InsertFlags): Promise<void> {
     const word = result.verification?.verdict.word;
     return word === undefined ? 0 : VERDICT_EXIT_CODES[word];
   });
+}
+
+/** Before any file is opened: its kind is that of the output. @throws usage, naming an option without a use */
+function assertUsefulFlags(flags: InsertFlags): void {
+  const { output, block, fresh } = flags;
+  if (/\.onnx$/i.test(output)) {
+    const reading = given({
+      "--key": flags.key,
+      "--eps": flags.eps,
+      "--strided": flags.strided,
+      "--groups": flags.groups,
+      "--batch-norm": flags.batchNorm,
+    });
+    refuse(reading, "an ONNX model says itself what the option tells of checkpoints");
+  } else {
+    refuse(given({ "--input": flags.input }), "a checkpoint is not run");
+  }
+  if (block !== "mobileone") {
+    refuse(given({ "--branches": flags.branches }), `${block} has one dense branch`);
+  }
+  const checking = { "--input": flags.input, "--weights-only": flags.weightsOnly };
+  if (fresh) {
+    const keeping = { "--share": flags.share, "--calibrate": flags.calibrate, ...checking };
+    refuse(given(keeping), `--fresh ${fresh} starts anew, so no function is kept or checked`);
+  }
+  if (flags.weightsOnly && flags.calibrate === undefined) {
+    refuse(given({ "--input": flags.input }), "--weights-only runs no net");
+  }
 }
 
 function inputShape(text: string | undefined): readonly number[] | undefined {

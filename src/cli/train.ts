@@ -5,6 +5,7 @@ import { Argument, type Command, Option } from "commander";
 import { ReparamError } from "../core/errors.ts";
 import type { DataFacts, TrainFileOptions } from "../host/train-file.ts";
 import type { RepVggArch } from "../zoo/nets/index.ts";
+import { given, refuse } from "./assert-useful.ts";
 import {
   addCustomNetOptions,
   type CustomNetFlags,
@@ -38,7 +39,7 @@ interface TrainFlags extends ReportFlags, CustomNetFlags {
   readonly optimizer: "sgd" | "adamw";
   readonly lr?: number;
   readonly warmup: number;
-  readonly momentum: number;
+  readonly momentum?: number;
   readonly weightDecay?: number;
   readonly customL2?: boolean;
   readonly smoothing: number;
@@ -96,7 +97,7 @@ export function registerTrain(program: Command): void {
       positiveNumber,
     )
     .option("--warmup <epochs>", "linear rise at the start", notNegative, 0)
-    .option("--momentum <x>", "of sgd, which is Nesterov's", notNegative, 0.9)
+    .option("--momentum <x>", "of sgd, which is Nesterov's (default: 0.9)", notNegative)
     .option(
       "--weight-decay <x>",
       "not on biases and most gammas (default: 1e-4; adamw 0.05)",
@@ -170,8 +171,9 @@ function train(net: string | undefined, flags: TrainFlags): Promise<void> {
 }
 
 async function trainOptions(net: string | undefined, flags: TrainFlags): Promise<TrainFileOptions> {
-  const { lr, weightDecay, mean, std } = flags;
+  const { lr, weightDecay, mean, std, momentum = 0.9 } = flags;
   const sgd = flags.optimizer === "sgd";
+  if (!sgd) refuse(given({ "--momentum": flags.momentum }), "adamw has moments of its own");
   const learningRate = lr ?? (sgd ? (0.1 * flags.batch * flags.accumulate) / 256 : 1e-3);
   const decay = weightDecay ?? (sgd ? 1e-4 : 0.05);
   if ((mean === undefined) !== (std === undefined)) {
@@ -189,7 +191,7 @@ async function trainOptions(net: string | undefined, flags: TrainFlags): Promise
     accumulationSteps: flags.accumulate,
     schedule: { learningRate, warmupEpochs: flags.warmup },
     optimizer: sgd
-      ? { type: "sgd", momentum: flags.momentum, nesterov: flags.momentum > 0, weightDecay: decay }
+      ? { type: "sgd", momentum, nesterov: momentum > 0, weightDecay: decay }
       : { type: "adamw", weightDecay: decay },
     labelSmoothing: flags.smoothing,
     augment: { cropPadding: flags.cropPadding, flip: flags.flip ?? false },

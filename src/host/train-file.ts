@@ -8,7 +8,7 @@ import { rm } from "node:fs/promises";
 import { planConversion } from "../convert/conversion.ts";
 import type { ModelFile } from "../convert/open.ts";
 import { ReparamError } from "../core/errors.ts";
-import type { LazyTensor, StateDict } from "../core/tensor.ts";
+import { formatShape, type LazyTensor, type StateDict } from "../core/tensor.ts";
 import type { Model } from "../ir/graph.ts";
 import type { ConversionResult, TrainingResult } from "../report/result.ts";
 import type { Runtime } from "../runtime/session.ts";
@@ -79,6 +79,7 @@ export async function trainFile(options: TrainFileOptions): Promise<TrainingResu
   for (const path of [outPath, deployPath]) await assertWritable(path, { force });
   await assertWritable(runPath, { force: true });
   const data = await openDataset(options.dataFolder, options);
+  assertImageSize(options, data);
   const net = await openTrainingNet(sourceOf(options, data), sizeOf(data));
   if (target !== "onnx" && !net.hasCheckpointKeys) {
     throw new ReparamError("usage", {
@@ -151,6 +152,16 @@ function sourceOf(
 function sizeOf({ training }: DatasetSplits): { height: number; width: number } {
   const [, height = 0, width = 0] = training.shape;
   return { height, width };
+}
+
+/** Only images of folders are scaled. */
+function assertImageSize({ imageSize }: TrainFileOptions, { kind, training }: DatasetSplits): void {
+  if (imageSize === undefined || kind === "folders") return;
+  throw new ReparamError("usage", {
+    where: "imageSize",
+    what: `is ${imageSize}, and ${training.name} holds samples of ${formatShape(training.shape)}, which are taken as they are`,
+    fix: "Leave it out",
+  });
 }
 
 /** The trained tensors in the checkpoint's order, with those that are no part of the trained graph as they were. */

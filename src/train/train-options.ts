@@ -139,6 +139,7 @@ export function assertCounts(
       fix: "Choose a smaller batch or smaller images",
     });
   }
+  assertNormalization(options);
   const { cropPadding = 0 } = options.augment ?? {};
   const side = Math.min(...dataset.shape.slice(1));
   if (cropPadding >= side && cropPadding > 0) {
@@ -153,6 +154,27 @@ export function assertCounts(
       what: `it has ${dataset.size} samples, expected at least the ${batch * accumulationSteps} of one step`,
       fix: "Choose a smaller batch",
     });
+  }
+}
+
+function assertNormalization({ normalization, dataset }: TrainOptions): void {
+  const [channels = 0] = dataset.shape;
+  if (!normalization) return;
+  for (const name of ["mean", "std"] as const) {
+    const list = normalization[name];
+    if (list.length !== channels) {
+      throw new ReparamError("usage", {
+        where: `normalization ${name}`,
+        what: `has ${list.length} numbers, expected one for each of the ${channels} channels`,
+      });
+    }
+    const wrong = list.find((value) => !Number.isFinite(value) || (name === "std" && value <= 0));
+    if (wrong !== undefined) {
+      throw new ReparamError("usage", {
+        where: `normalization ${name}`,
+        what: `holds ${wrong}, expected ${name === "std" ? "numbers above 0" : "finite numbers"}`,
+      });
+    }
   }
 }
 

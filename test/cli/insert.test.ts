@@ -152,6 +152,24 @@ describe("refusals leave nothing behind", () => {
     [["plain.pth", "-o", "out.pth", "--groups", "x"], 64, "PATTERN=NUMBER"],
     [["plain.onnx", "-o", "out.onnx", "--share", "3"], 64, "at most 1"],
     [["plain.onnx", "-o", "out.onnx", "--block", "resnet"], 64, "repvgg"],
+    [["plain.onnx", "-o", "out.onnx", "--eps", "1e-3"], 64, "--eps: an ONNX model says itself"],
+    [
+      ["plain.onnx", "-o", "out.onnx", "--groups", "a=2"],
+      64,
+      "--groups: an ONNX model says itself",
+    ],
+    [["plain.pth", "-o", "out.pth", "--input", "1x3x8x8"], 64, "--input: a checkpoint is not run"],
+    [["plain.onnx", "-o", "out.onnx", "--branches", "3"], 64, "--branches: repvgg has one dense"],
+    [
+      ["plain.onnx", "-o", "out.onnx", "--fresh", "gamma1", "--share", "0.1"],
+      64,
+      "--share: --fresh",
+    ],
+    [
+      ["plain.onnx", "-o", "out.onnx", "--weights-only", "--input", "1x3x12x12"],
+      64,
+      "--input: --weights-only runs no net",
+    ],
     [["nowhere.onnx", "-o", "out.onnx"], 66, "no such file"],
   ] as const)("%s", (args, code, message) => {
     const { status, stderr } = cli.run("insert", ...args);

@@ -31,6 +31,12 @@ beforeAll(async () => {
     }
   }
   cli.write("set/train/red/broken.png", "no image");
+  mkdirSync(cli.path("digits"));
+  const header = (magic: number, ...sizes: number[]): Buffer =>
+    Buffer.concat([magic, ...sizes].map((n) => Buffer.from(Uint32Array.of(n).buffer).swap32()));
+  const images = Buffer.concat([header(0x803, 2, 4, 4), Buffer.alloc(32)]);
+  cli.write("digits/train-images-idx3-ubyte", images);
+  cli.write("digits/train-labels-idx1-ubyte", Buffer.concat([header(0x801, 2), Buffer.alloc(2)]));
   cpSync(cli.path("set/train/blue"), cli.path("single/blue"), { recursive: true });
 });
 
@@ -151,6 +157,14 @@ describe("train", () => {
     [["RepVGG-A0", "--key", "ema", ...RUN, "-o", "x.pth"], 64, "--key: is about a checkpoint"],
     [[...NET, ...RUN, "--lr", "1e30", "-o", "x.pth"], 65, "training step"],
     [[...NET, ...RUN, "--mean", "0.5", "-o", "x.pth"], 64, "--mean, --std"],
+    [[...NET, ...RUN, "--mean", "0.5,0.5", "--std", "1,1", "-o", "x.pth"], 64, "has 2 numbers"],
+    [[...NET, ...RUN, "--mean", "0,0,0", "--std", "1,0,1", "-o", "x.pth"], 64, "std: holds 0"],
+    [
+      [...NET, ...RUN, "--optimizer", "adamw", "--momentum", "0.5", "-o", "x.pth"],
+      64,
+      "--momentum",
+    ],
+    [[...NET, ...RUN, "--data", "digits", "-o", "x.pth"], 64, "imageSize: is 32, and digits"],
     [[...NET, ...RUN, "--data", "set/train/red", "-o", "x.pth"], 65, "no folders"],
     [[...NET, ...RUN, "--data", "single", "-o", "x.pth"], 64, "single: it has one class"],
     [[...NET, ...RUN, "--image-size", "100000", "-o", "x.pth"], 64, "numbers"],
