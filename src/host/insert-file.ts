@@ -6,7 +6,7 @@
 import type { PlainNetOptions } from "../convert/checkpoint-convs.ts";
 import type { TargetFormat } from "../convert/conversion.ts";
 import type { ModelFile, ReadingOptions } from "../convert/open.ts";
-import { ReparamError } from "../core/errors.ts";
+import { namingFile, ReparamError } from "../core/errors.ts";
 import { phase, type TaskOptions } from "../core/task.ts";
 import type { Shape, Tensor } from "../core/tensor.ts";
 import type { InsertionResult } from "../report/insertion-result.ts";
@@ -61,7 +61,7 @@ export async function insertFile(
   const input = await openModelPath(path, options);
   try {
     const { file } = input;
-    const job = await planJob(file, outPath, target, options);
+    const job = await namingFile(path, planJob(file, outPath, target, options));
     if (job.blocks.length === 0) throw nothingFits(path, job.leftAlone);
     const { settings, content, blocks, leftAlone, assumptions, family, parameters } = job;
     const { output, verification, published } = await publishModel(

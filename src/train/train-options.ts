@@ -5,7 +5,7 @@ import type { ByteSource } from "../core/byte-source.ts";
 import { ReparamError } from "../core/errors.ts";
 import type { TaskOptions } from "../core/task.ts";
 import { elementCount, formatShape } from "../core/tensor.ts";
-import type { Model } from "../ir/graph.ts";
+import { graphInputs, type Model } from "../ir/graph.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { AugmentOptions, Normalization } from "./augment.ts";
 import type { Dataset } from "./dataset.ts";
@@ -124,6 +124,7 @@ export function assertCounts(
     if (value >= 0 && value < 1) continue;
     throw new ReparamError("usage", { where: name, what: `is ${value}, expected 0 up to below 1` });
   }
+  assertSamplesFit(options);
   if (dataset.classCount < 2) {
     throw new ReparamError("usage", {
       where: dataset.name,
@@ -155,6 +156,23 @@ export function assertCounts(
       fix: "Choose a smaller batch",
     });
   }
+}
+
+/** The model's input, as far as it declares its sizes, takes the data set's samples. */
+function assertSamplesFit({ model, dataset }: TrainOptions): void {
+  const [input] = graphInputs(model.graph);
+  const declared = input?.shape?.slice(1);
+  if (!declared) return;
+  const { shape } = dataset;
+  const fits =
+    declared.length === shape.length &&
+    declared.every((dim, axis) => typeof dim !== "number" || dim === shape[axis]);
+  if (fits) return;
+  throw new ReparamError("usage", {
+    where: dataset.name,
+    what: `its samples are ${formatShape(shape)}, the model takes ${formatShape(declared)} (channels, height, width)`,
+    fix: "Choose other data, its image size, or another model",
+  });
 }
 
 function assertNormalization({ normalization, dataset }: TrainOptions): void {

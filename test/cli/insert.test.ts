@@ -18,6 +18,11 @@ const rng = createRng(9);
 beforeAll(async () => {
   cli.write("plain.onnx", await plainModel());
   cli.write("plain.pth", await plainCheckpoint());
+  const g = createGraphBuilder();
+  const weight = g.initializer("w", normal(rng, [4, 2, 3, 3], "float32"));
+  const y = g.node("Conv", [g.input("x", "float32", ["n", 6, 9, 9]), weight], { group: 3 }, "odd");
+  g.output(y, "float32", undefined);
+  cli.write("odd.onnx", await modelToBytes(g.build()));
 });
 
 async function plainModel(): Promise<Uint8Array> {
@@ -152,6 +157,7 @@ describe("refusals leave nothing behind", () => {
     [["plain.pth", "-o", "out.pth", "--groups", "x"], 64, "PATTERN=NUMBER"],
     [["plain.onnx", "-o", "out.onnx", "--share", "3"], 64, "at most 1"],
     [["plain.onnx", "-o", "out.onnx", "--block", "resnet"], 64, "repvgg"],
+    [["odd.onnx", "-o", "out.onnx"], 65, "odd.onnx: odd: group 3 does not divide the 4 output"],
     [["plain.onnx", "-o", "out.onnx", "--eps", "1e-3"], 64, "--eps: an ONNX model says itself"],
     [
       ["plain.onnx", "-o", "out.onnx", "--groups", "a=2"],

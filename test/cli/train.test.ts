@@ -164,6 +164,11 @@ describe("train", () => {
       64,
       "--momentum",
     ],
+    [
+      ["d.pth", ...RUN, "--data", "digits", "-o", "x.pth"],
+      64,
+      "digits/train-images-idx3-ubyte: its samples are [1, 4, 4], the model takes [3, 4, 4]",
+    ],
     [[...NET, ...RUN, "--data", "digits", "-o", "x.pth"], 64, "imageSize: is 32, and digits"],
     [[...NET, ...RUN, "--data", "set/train/red", "-o", "x.pth"], 65, "no folders"],
     [[...NET, ...RUN, "--data", "single", "-o", "x.pth"], 64, "single: it has one class"],
