@@ -7,8 +7,8 @@ import type { Kernel, Side } from "../verify/side.ts";
 import type { BlockCertificate, WeightCertificate } from "../verify/weights.ts";
 import { dissect } from "./anatomy.ts";
 import { type BatchNormTensors, batchNormsOf, batchNormTensors } from "./branch-edits.ts";
-import type { CauseId } from "./causes.ts";
 import { type BlockContext, explainBlock } from "./explain-block.ts";
+import type { FileCauseId } from "./file-causes.ts";
 import type { BlockFault } from "./finding.ts";
 import type { OtherSources } from "./other-sources.ts";
 
@@ -97,7 +97,7 @@ async function batchNormsByLabel(
 }
 
 /** Causes whose details differ from block to block although the fault is one. */
-const MERGED: ReadonlySet<CauseId> = new Set<CauseId>([
+const MERGED: ReadonlySet<FileCauseId> = new Set<FileCauseId>([
   "statistics-drifted",
   "other-training-state",
   "untouched-initialisation",

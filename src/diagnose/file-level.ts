@@ -3,7 +3,7 @@
 import { elementCount, formatShape, type LazyTensor, readFloat64 } from "../core/tensor.ts";
 import type { Side } from "../verify/side.ts";
 import type { WeightCertificate } from "../verify/weights.ts";
-import { CAUSES, type CauseId } from "./causes.ts";
+import { FILE_CAUSES, type FileCauseId } from "./file-causes.ts";
 import type { Confidence, Evidence, Finding } from "./finding.ts";
 import type { OtherSources } from "./other-sources.ts";
 
@@ -11,13 +11,21 @@ import type { OtherSources } from "./other-sources.ts";
 const MAX_NAMES = 12;
 
 export function finding(
-  cause: CauseId,
+  cause: FileCauseId,
   detail: string,
   blocks: readonly string[],
   evidence: Evidence = {},
   confidence: Confidence = "proved",
 ): Finding {
-  return { cause, detail, blocks, confidence, evidence, effect: undefined, fix: CAUSES[cause].fix };
+  return {
+    cause,
+    detail,
+    blocks,
+    confidence,
+    evidence,
+    effect: undefined,
+    fix: FILE_CAUSES[cause].fix,
+  };
 }
 
 /** What form the files are in. */
@@ -139,7 +147,7 @@ async function differenceFindings(
     else put("tensor-not-copied|", name);
   }
   return [...groups].map(([key, names]) => {
-    const [cause, detail] = key.split("|") as [CauseId, string];
+    const [cause, detail] = key.split("|") as [FileCauseId, string];
     const evidence: Evidence =
       cause === "lower-precision"
         ? { format: detail }

@@ -2,6 +2,7 @@
 
 import type { Kernel } from "../verify/side.ts";
 import type { CauseId } from "./causes.ts";
+import type { FileCauseId } from "./file-causes.ts";
 
 /**
  * `proved`: with this fault put into the exact fuse, every weight is back within k roundings (or the fact was read from
@@ -38,7 +39,7 @@ export interface Finding {
 /** One fault of one block. */
 export interface BlockFault {
   readonly block: string;
-  readonly cause: CauseId;
+  readonly cause: FileCauseId;
   readonly detail: string;
   readonly confidence: Confidence;
   readonly evidence: Evidence;

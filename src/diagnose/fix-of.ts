@@ -2,7 +2,7 @@
 
 import type { Side } from "../verify/side.ts";
 import type { WeightCertificate } from "../verify/weights.ts";
-import { CAUSES } from "./causes.ts";
+import { FILE_CAUSES } from "./file-causes.ts";
 import type { BlockFault } from "./finding.ts";
 
 const ASSUMED_IDENTITY =
@@ -30,5 +30,5 @@ export function fixOf(
     const assumed = readings.every((texts) => texts.some((text) => text.includes("--no-identity")));
     if (readings.length > 0 && assumed) return ASSUMED_IDENTITY;
   }
-  return CAUSES[cause].fix;
+  return FILE_CAUSES[cause].fix;
 }

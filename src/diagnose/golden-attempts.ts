@@ -3,7 +3,7 @@
 import { decodeFloat64 } from "../core/dtype.ts";
 import { type Shape, type Tensor, tensor } from "../core/tensor.ts";
 import type { Model } from "../ir/graph.ts";
-import type { CauseId } from "./causes.ts";
+import type { GoldenCauseId } from "./golden-causes.ts";
 import { inTrainMode } from "./train-mode.ts";
 
 /** ImageNet's, as torchvision and nearly everybody normalizes. */
@@ -13,7 +13,7 @@ const DEVIATION = [0.229, 0.224, 0.225] as const;
 const BYTE = 255;
 
 export interface Attempt {
-  readonly cause: CauseId;
+  readonly cause: GoldenCauseId;
   readonly detail: string;
   readonly model: Model;
   readonly input: Tensor;
@@ -31,7 +31,7 @@ export function goldenAttempts(
     mapChannels(from, change);
   const normalized = (value: number, c: number): number => (value - MEAN[c]!) / DEVIATION[c]!;
   const attempts: Attempt[] = [];
-  const attempt = (cause: CauseId, detail: string, other: Partial<Attempt>): void => {
+  const attempt = (cause: GoldenCauseId, detail: string, other: Partial<Attempt>): void => {
     attempts.push({ ...plain, cause, detail, ...other });
   };
   const trainMode = inTrainMode(training);

@@ -12,10 +12,10 @@ import { graphInputs, type Model } from "../ir/graph.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { outputMetrics } from "../verify/metrics.ts";
 import { loweredStep } from "../verify/precision.ts";
-import { finding } from "./file-level.ts";
-import type { Evidence, Finding } from "./finding.ts";
+import type { Confidence, Evidence, Finding } from "./finding.ts";
 import { type Attempt, channelsFirst, goldenAttempts, isChannelsLast } from "./golden-attempts.ts";
 import { type Bound, createRunner, type Output, type Runner } from "./golden-bound.ts";
+import { GOLDEN_CAUSES, type GoldenCauseId } from "./golden-causes.ts";
 
 export interface Golden {
   readonly input: Tensor;
@@ -118,6 +118,17 @@ function conclude(
     return [finding("golden-float16", "every number is a float16", [name], measured, "consistent")];
   }
   return [unexplained("none of the usual reasons brings it near", measured)];
+}
+
+function finding(
+  cause: GoldenCauseId,
+  detail: string,
+  outputs: readonly string[],
+  evidence: Evidence,
+  confidence: Confidence = "proved",
+): Finding {
+  const { fix } = GOLDEN_CAUSES[cause];
+  return { cause, detail, blocks: outputs, confidence, evidence, effect: undefined, fix };
 }
 
 function unexplained(detail: string, evidence: Record<string, number>): Finding {

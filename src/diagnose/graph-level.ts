@@ -4,14 +4,14 @@
  */
 
 import type { Model } from "../ir/graph.ts";
-import type { CauseId } from "./causes.ts";
+import type { FileCauseId } from "./file-causes.ts";
 import { finding } from "./file-level.ts";
 import type { Finding } from "./finding.ts";
 import { describeLayers, type Layer } from "./layers.ts";
 
 export async function graphFindings(training: Model, deploy: Model): Promise<Finding[]> {
   const [expected, found] = [await describeLayers(training), await describeLayers(deploy)];
-  const differences = new Map<string, { cause: CauseId; detail: string; layers: string[] }>();
+  const differences = new Map<string, { cause: FileCauseId; detail: string; layers: string[] }>();
   for (const [a, b] of alignLayers(expected, found)) {
     for (const { cause, detail } of differencesOf(a, b)) {
       const key = `${cause}|${detail}`;
@@ -26,10 +26,10 @@ export async function graphFindings(training: Model, deploy: Model): Promise<Fin
   return [...findings, ...outputFindings(training, deploy)];
 }
 
-function differencesOf(a: Layer, b: Layer): { cause: CauseId; detail: string }[] {
-  const found: { cause: CauseId; detail: string }[] = [];
+function differencesOf(a: Layer, b: Layer): { cause: FileCauseId; detail: string }[] {
+  const found: { cause: FileCauseId; detail: string }[] = [];
   const compare = (
-    cause: CauseId,
+    cause: FileCauseId,
     what: string,
     x: readonly number[],
     y: readonly number[],
@@ -69,7 +69,7 @@ function differencesOf(a: Layer, b: Layer): { cause: CauseId; detail: string }[]
     );
   }
   if (a.activation !== b.activation) {
-    const cause: CauseId =
+    const cause: FileCauseId =
       b.activation === ""
         ? "activation-missing"
         : a.activation === ""

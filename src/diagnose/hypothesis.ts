@@ -1,6 +1,6 @@
 /** @file A hypothesis about a block: one or two faults, each at a place, and what it makes of every part. */
 
-import type { CauseId } from "./causes.ts";
+import type { FileCauseId } from "./file-causes.ts";
 import { innerKind, innerParts } from "./inner-parts.ts";
 import { causeOf, type Variants } from "./variants.ts";
 
@@ -85,7 +85,7 @@ export function fromHints(hints: readonly Hint[], variants: Variants): Hypothesi
 }
 
 export interface NamedFault {
-  readonly cause: CauseId;
+  readonly cause: FileCauseId;
   readonly detail: string;
   readonly evidence: Readonly<Record<string, number | string>>;
 }

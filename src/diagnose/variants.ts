@@ -28,7 +28,7 @@ import {
   withoutNodes,
   withoutSquareRoot,
 } from "./branch-edits.ts";
-import type { CauseId } from "./causes.ts";
+import type { FileCauseId } from "./file-causes.ts";
 import { editInner, innerKind, innerKinds, innerParts } from "./inner-parts.ts";
 import { fits, type Layout, layoutOf, tapPermutation } from "./layout.ts";
 
@@ -291,7 +291,7 @@ export function statedEpsilon(anatomy: Anatomy): number | undefined {
 }
 
 /** The cause that a kind stands for; some depend on what the branch (or the part inside it) is. */
-export function causeOf(kind: string, branch: Pick<Branch, "role"> | undefined): CauseId {
+export function causeOf(kind: string, branch: Pick<Branch, "role"> | undefined): FileCauseId {
   const word = kind.split(":")[0]!;
   switch (word) {
     case "missing":

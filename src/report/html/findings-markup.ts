@@ -28,10 +28,10 @@ const CONFIDENCE: Readonly<Record<Finding["confidence"], string>> = {
 
 export function findingViews(
   findings: readonly Finding[],
-  causes: Readonly<Record<Finding["cause"], CauseRow>>,
+  causes: Readonly<Partial<Record<Finding["cause"], CauseRow>>>,
 ): FindingView[] {
   return findings.map(({ cause, detail, blocks, confidence, effect, fix }) => ({
-    title: causes[cause].title,
+    title: causes[cause]?.title ?? cause,
     cause,
     detail,
     blocks,

@@ -1,7 +1,7 @@
 /** @file Why two files differ. */
 
 import type { TaskOptions } from "../../../src/core/task.ts";
-import { CAUSES } from "../../../src/diagnose/causes.ts";
+import { FILE_CAUSES } from "../../../src/diagnose/file-causes.ts";
 import { findCauses } from "../../../src/diagnose/find-causes.ts";
 import { type FindingView, findingViews } from "../../../src/report/html/findings-markup.ts";
 import { openSubject } from "./open-subject.ts";
@@ -14,5 +14,5 @@ export async function explainDifference(
 ): Promise<FindingView[]> {
   const [first, second] = [await openSubject(training), await openSubject(deploy)];
   const { findings } = await findCauses(first, second, task);
-  return findingViews(findings, CAUSES);
+  return findingViews(findings, FILE_CAUSES);
 }
