@@ -4,6 +4,7 @@ import { decodeFloat64, encodeFloat64, isFloatDType } from "../core/dtype.ts";
 import { badData, ReparamError } from "../core/errors.ts";
 import {
   elementCount,
+  formatShape,
   type LazyTensor,
   lazyTensor,
   readFloat64,
@@ -172,6 +173,7 @@ export async function emitForward(e: Emitter, options: ForwardOptions): Promise<
   };
 
   for (const node of nodes) {
+    assertVectors(node, shapeOf);
     const masked = isOp(node, "Dropout") ? emitDropout(node) : undefined;
     if (masked) tape.push({ node: masked, gradient: GRADIENT_RULES.get("Mul") });
     else if (isTrainedBatchNorm(node, trained)) {
@@ -210,6 +212,23 @@ export async function emitForward(e: Emitter, options: ForwardOptions): Promise<
     }
   }
   return { tape, statistics, constants, dropouts, value: emitted };
+}
+
+/** One number per channel in what a node adds or scales by: shape inference looks at outputs only. */
+function assertVectors(node: Node, shapeOf: (name: string) => Shape): void {
+  const isConv = isOp(node, "Conv");
+  if (!isConv && !isOp(node, "BatchNormalization")) return;
+  const [value = "", weight = ""] = node.inputs;
+  const channels = isConv ? shapeOf(weight)[0] : shapeOf(value)[1];
+  for (const name of node.inputs.slice(isConv ? 2 : 1)) {
+    if (name === "") continue;
+    const shape = shapeOf(name);
+    if (shape.length === 1 && shape[0] === channels) continue;
+    throw badData(
+      `node ${nodeLabel(node)} (${node.opType})`,
+      `${name} has shape ${formatShape(shape)}, expected [${channels}]`,
+    );
+  }
 }
 
 /** A float constant in the graph's dtype; anything else as it is. */

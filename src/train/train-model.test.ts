@@ -3,7 +3,7 @@ import { tinyDataset, tinyModel } from "../../test/support/tiny-net.ts";
 import { type MemorySink, memorySink } from "../core/byte-sink.ts";
 import { memorySource } from "../core/byte-source.ts";
 import { isReparamError } from "../core/errors.ts";
-import { readFloat64 } from "../core/tensor.ts";
+import { float32Tensor, lazyTensor, readFloat64 } from "../core/tensor.ts";
 import { loadNodeRuntime } from "../host/ort-node.ts";
 import { createGraphBuilder } from "../ir/builder.ts";
 import type { Model, Node } from "../ir/graph.ts";
@@ -226,6 +226,28 @@ describe("what goes wrong is said before or where it happens, and the last check
       "training: no gradient rule for Sin, Ceil (2 nodes: wave, up)",
     );
   });
+
+  test.each(["bias", "gamma"])(
+    "a vector of another length than the channels: %s",
+    async (which) => {
+      const g = createGraphBuilder();
+      const vector = (name: string, length: number): string =>
+        g.initializer(name, lazyTensor(float32Tensor([length], new Float32Array(length).fill(1))));
+      const weight = lazyTensor(float32Tensor([2, 1, 1, 1], Float32Array.of(1, 2)));
+      const x = g.input("x", "float32", ["batch", 1, 16, 16]);
+      const bias = vector("bias", which === "bias" ? 3 : 2);
+      const y = g.node("Conv", [x, g.initializer("w", weight), bias], {}, "first");
+      const names = ["gamma", "beta", "mean", "variance"];
+      const vectors = names.map((name) => vector(name, name === which ? 3 : 2));
+      const z = g.node("BatchNormalization", [y, ...vectors], {}, "norm");
+      g.output(g.node("Flatten", [g.node("GlobalAveragePool", [z])]), "float32", undefined);
+      const node = which === "bias" ? "first (Conv)" : "norm (BatchNormalization)";
+      await expect(trainModel(options({ model: g.build() }))).rejects.toMatchObject({
+        tag: "bad-data",
+        message: `node ${node}: ${which} has shape [3], expected [2].`,
+      });
+    },
+  );
 
   test("broken samples are skipped and counted with their names", async () => {
     const good = tinyDataset(100);
