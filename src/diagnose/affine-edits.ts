@@ -1,6 +1,6 @@
 /** @file Faults of one branch that change its kernel after folding: moved, scaled, cut, mirrored. */
 
-import { type Affine, type Bounded, NO_BOUNDS, tapCount } from "../algebra/affine.ts";
+import { type Affine, type Bounded, tapCount } from "../algebra/affine.ts";
 import { shiftTaps } from "../algebra/taps.ts";
 
 /** The kernel moved by whole taps. */
@@ -35,51 +35,6 @@ export function firstGroupOnly(v: Affine, group: number): Affine {
       part.values.fill(0, from);
       if (bounds) part.bounds.fill(0, from);
       return part;
-    },
-  };
-}
-
-/** Input channel c (of each group) is `order[c]` of `v`, whose rows hold all channels of their group. */
-export function withInputOrder(v: Affine, order: readonly number[]): Affine {
-  const taps = tapCount(v.axes);
-  const row = v.support.width * taps;
-  const arrange = (from: Float64Array): Float64Array =>
-    from.map((_, i) => {
-      const inside = i % row;
-      return from[i - inside + order[Math.floor(inside / taps)]! * taps + (inside % taps)]!;
-    });
-  return {
-    ...v,
-    isInput: false,
-    weights: async (begin, end, bounds) => {
-      const part = await v.weights(begin, end, bounds);
-      return { values: arrange(part.values), bounds: arrange(part.bounds) };
-    },
-  };
-}
-
-/** Output channel o is `order[o]` of `v`. */
-export function withOutputOrder(v: Affine, order: readonly number[]): Affine {
-  const row = v.support.width * tapCount(v.axes);
-  return {
-    ...v,
-    isInput: false,
-    weights: async (begin, end, bounds) => {
-      const values = new Float64Array((end - begin) * row);
-      const limits = bounds ? new Float64Array(values.length) : NO_BOUNDS;
-      for (let o = begin; o < end; o++) {
-        const part = await v.weights(order[o]!, order[o]! + 1, bounds);
-        values.set(part.values, (o - begin) * row);
-        if (bounds) limits.set(part.bounds, (o - begin) * row);
-      }
-      return { values, bounds: limits };
-    },
-    biases: async () => {
-      const { values, bounds } = await v.biases();
-      return {
-        values: values.map((_, o) => values[order[o]!]!),
-        bounds: bounds.map((_, o) => bounds[order[o]!]!),
-      };
     },
   };
 }

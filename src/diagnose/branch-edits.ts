@@ -52,33 +52,8 @@ export function setEpsilon(node: Node, epsilon: number): Node {
   return { ...node, attributes: new Map(node.attributes).set("epsilon", attribute) };
 }
 
-/** This one and those below change all batch norms of the branch, or `only` some. */
-export function withoutMean(
-  spec: BranchSpec,
-  anatomy: Anatomy,
-  only?: readonly Node[],
-): BranchSpec {
-  return refill(spec, MEAN, 0, anatomy, only);
-}
-
-export function withoutBeta(
-  spec: BranchSpec,
-  anatomy: Anatomy,
-  only?: readonly Node[],
-): BranchSpec {
-  return refill(spec, BETA, 0, anatomy, only);
-}
-
-export function withoutGamma(
-  spec: BranchSpec,
-  anatomy: Anatomy,
-  only?: readonly Node[],
-): BranchSpec {
-  return refill(spec, GAMMA, 1, anatomy, only);
-}
-
 /** σ² where σ was meant: s = γ / (σ² + ε), as the variance (σ² + ε)² with ε 0. */
-export function withoutSquareRoot(
+function withoutSquareRoot(
   spec: BranchSpec,
   anatomy: Anatomy,
   only: readonly Node[] = batchNormsOf(spec.nodes),
@@ -94,16 +69,8 @@ export function withoutSquareRoot(
   }, spec);
 }
 
-/** The batch norms left out: every reader reads what they read. */
-export function withoutBatchNorm(
-  spec: BranchSpec,
-  only: readonly Node[] = batchNormsOf(spec.nodes),
-): BranchSpec {
-  return withoutNodes(spec, only);
-}
-
 /** Every batch norm applied twice. */
-export function withBatchNormTwice(
+function withBatchNormTwice(
   spec: BranchSpec,
   only: readonly Node[] = batchNormsOf(spec.nodes),
 ): BranchSpec {
@@ -118,7 +85,7 @@ export function withBatchNormTwice(
 }
 
 /** Convolutions without the bias that stands before a batch norm. */
-export function withoutConvBias(spec: BranchSpec, only?: readonly Node[]): BranchSpec {
+function withoutConvBias(spec: BranchSpec, only?: readonly Node[]): BranchSpec {
   const nodes = spec.nodes.map((node) =>
     isOp(node, "Conv") && node.inputs.length > 2 && (!only || only.includes(node))
       ? { ...node, inputs: node.inputs.slice(0, 2) }
@@ -239,4 +206,31 @@ function replaceNode(spec: BranchSpec, from: Node, to: Node): BranchSpec {
 function mapBatchNorms(spec: BranchSpec, change: (node: Node) => Node): BranchSpec {
   const nodes = spec.nodes.map((node) => (isOp(node, "BatchNormalization") ? change(node) : node));
   return { ...spec, nodes };
+}
+
+/** The branch under a fault of its batch norms or convolutions: of all, or of `only` one. Undefined for other kinds. */
+export function simpleEdit(
+  kind: string,
+  spec: BranchSpec,
+  anatomy: Anatomy,
+  only?: readonly Node[],
+): BranchSpec | undefined {
+  switch (kind) {
+    case "mean":
+      return refill(spec, MEAN, 0, anatomy, only);
+    case "beta":
+      return refill(spec, BETA, 0, anatomy, only);
+    case "gamma":
+      return refill(spec, GAMMA, 1, anatomy, only);
+    case "square-root":
+      return withoutSquareRoot(spec, anatomy, only);
+    case "raw":
+      return withoutNodes(spec, only ?? batchNormsOf(spec.nodes));
+    case "twice":
+      return withBatchNormTwice(spec, only);
+    case "conv-bias":
+      return withoutConvBias(spec, only);
+    default:
+      return undefined;
+  }
 }

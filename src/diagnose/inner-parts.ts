@@ -5,16 +5,7 @@
 
 import { isOp, type Node } from "../ir/graph.ts";
 import type { Anatomy, Branch, BranchRole } from "./anatomy.ts";
-import {
-  type BranchSpec,
-  withBatchNormTwice,
-  withoutBatchNorm,
-  withoutBeta,
-  withoutConvBias,
-  withoutGamma,
-  withoutMean,
-  withoutSquareRoot,
-} from "./branch-edits.ts";
+import { type BranchSpec, simpleEdit } from "./branch-edits.ts";
 
 /** One place inside a branch where something can go wrong by itself. */
 export interface InnerPart {
@@ -93,29 +84,11 @@ export function editInner(
   const part = innerParts(anatomy, branch)[kind.at];
   // Another fault of the same branch may have replaced the node already.
   if (!part || !spec.nodes.includes(part.node)) return undefined;
-  const only = [part.node];
-  switch (kind.edit) {
-    case "missing":
-      return withoutOperand(spec, part.node, part.operand!);
-    case "doubled":
-      return withOperandTwice(spec, part.node, part.operand!);
-    case "mean":
-      return withoutMean(spec, anatomy, only);
-    case "beta":
-      return withoutBeta(spec, anatomy, only);
-    case "gamma":
-      return withoutGamma(spec, anatomy, only);
-    case "square-root":
-      return withoutSquareRoot(spec, anatomy, only);
-    case "raw":
-      return withoutBatchNorm(spec, only);
-    case "twice":
-      return withBatchNormTwice(spec, only);
-    case "conv-bias":
-      return withoutConvBias(spec, only);
-    default:
-      return undefined;
-  }
+  const { node, operand } = part;
+  if (operand === undefined) return simpleEdit(kind.edit, spec, anatomy, [node]);
+  return kind.edit === "missing"
+    ? withoutOperand(spec, node, operand)
+    : withOperandTwice(spec, node, operand);
 }
 
 function isConv(node: Node): boolean {

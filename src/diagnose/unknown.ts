@@ -3,7 +3,7 @@
  * initialisation, like another state of training or like nothing known, that is said as consistent, never as proved.
  */
 
-import { type Bounded, tapCount } from "../algebra/affine.ts";
+import { tapCount } from "../algebra/affine.ts";
 import { UNIT_ROUNDOFF } from "../core/dtype.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { BlockCertificate } from "../verify/weights.ts";
@@ -21,6 +21,7 @@ const [LEAST_ROWS, MOST_ROWS, ENOUGH_NUMBERS] = [8, 64, 2 ** 14];
  * the sizes are (Hoeffding's inequality).
  */
 const IN_COMMON = 6;
+const HALF_SQUARED = UNIT_ROUNDOFF.float16 ** 2;
 
 export async function describeUnknown(
   certificate: BlockCertificate,
@@ -143,6 +144,12 @@ async function compare(
   }
   const exactBias = await expected.biases();
   const foundBias = (await found!.biases()).values;
+  const ofBias = { difference: 0, size: 0, bounds: 0 };
+  for (const [o, b] of foundBias.entries()) {
+    ofBias.difference += (b - exactBias.values[o]!) ** 2;
+    ofBias.size += exactBias.values[o]! ** 2;
+    ofBias.bounds += exactBias.bounds[o]! ** 2;
+  }
   const distance = ratio(ring + centre, size);
   return {
     distance,
@@ -151,10 +158,10 @@ async function compare(
     besideIdentity: beside.size > 0 ? ratio(beside.difference, beside.size) : distance,
     inCommon: 2 * beside.agreeing - beside.signed > IN_COMMON * Math.sqrt(beside.signed),
     likeHalf:
-      ring + centre <= (tolerance.k.weight / 3) * UNIT_ROUNDOFF.float16 ** 2 * bounds &&
-      biasesLikeHalf(exactBias, foundBias, tolerance.k.bias),
+      ring + centre <= (tolerance.k.weight / 3) * HALF_SQUARED * bounds &&
+      ofBias.difference <= (tolerance.k.bias / 3) * HALF_SQUARED * ofBias.bounds,
     right: right / Math.max(1, count),
-    biasDistance: relative(foundBias, exactBias.values),
+    biasDistance: ratio(ofBias.difference, ofBias.size),
     biasIsZero: foundBias.every((b) => b === 0),
     standardDeviation: Math.sqrt(squares / Math.max(1, count)),
   };
@@ -168,26 +175,8 @@ function identityAt(anatomy: Anatomy, o: number, taps: number): number {
   return channel * taps + (taps - 1) / 2;
 }
 
-function biasesLikeHalf({ values, bounds }: Bounded, found: Float64Array, k: number): boolean {
-  let [difference, size] = [0, 0];
-  for (let o = 0; o < found.length; o++) {
-    difference += (found[o]! - values[o]!) ** 2;
-    size += bounds[o]! ** 2;
-  }
-  return difference <= (k / 3) * UNIT_ROUNDOFF.float16 ** 2 * size;
-}
-
 function ratio(difference: number, size: number): number {
   return difference === 0 ? 0 : Math.sqrt(difference / (size || 1));
-}
-
-function relative(found: Float64Array, exact: Float64Array): number {
-  let [difference, size] = [0, 0];
-  for (let i = 0; i < exact.length; i++) {
-    difference += (found[i]! - exact[i]!) ** 2;
-    size += exact[i]! ** 2;
-  }
-  return ratio(difference, size);
 }
 
 function coefficients(anatomy: Anatomy, solution: Solution): Record<string, readonly number[]> {

@@ -16,17 +16,11 @@ import {
   batchNormTensors,
   hasConvBias,
   scaleNodes,
+  simpleEdit,
   specOf,
   withBatchNormOf,
-  withBatchNormTwice,
   withEpsilon,
-  withoutBatchNorm,
-  withoutBeta,
-  withoutConvBias,
-  withoutGamma,
-  withoutMean,
   withoutNodes,
-  withoutSquareRoot,
 } from "./branch-edits.ts";
 import type { FileCauseId } from "./file-causes.ts";
 import { editInner, innerKind, innerKinds, innerParts } from "./inner-parts.ts";
@@ -241,20 +235,6 @@ function nodeEdit(
   const [word, ...rest] = kind.split(":");
   const parameter = rest.join(":");
   switch (word) {
-    case "mean":
-      return withoutMean(spec, anatomy);
-    case "beta":
-      return withoutBeta(spec, anatomy);
-    case "gamma":
-      return withoutGamma(spec, anatomy);
-    case "square-root":
-      return withoutSquareRoot(spec, anatomy);
-    case "raw":
-      return withoutBatchNorm(spec);
-    case "twice":
-      return withBatchNormTwice(spec);
-    case "conv-bias":
-      return withoutConvBias(spec);
     case "scale":
       return withoutNodes(spec, scaleNodes(spec.nodes, anatomy), anatomy.constants);
     case "epsilon":
@@ -273,7 +253,7 @@ function nodeEdit(
         : undefined;
     }
     default:
-      return undefined;
+      return simpleEdit(kind, spec, anatomy);
   }
 }
 
