@@ -263,6 +263,17 @@ describe("what goes wrong is said before or where it happens, and the last check
     expect(history.filter((record) => record.type === "step")).toHaveLength(6); // ⌊96 / 16⌋
   });
 
+  test("samples that are all broken: no net that never took a step", async () => {
+    const good = tinyDataset(64);
+    const dataset: Dataset = { ...good, load: async () => undefined };
+    await expect(trainModel(options({ dataset }))).rejects.toMatchObject({
+      tag: "bad-data",
+      message: expect.stringMatching(
+        /not one step .*: 64 of 64 samples cannot be decoded \(.*, …\)/,
+      ),
+    });
+  });
+
   test("a label out of range", async () => {
     const good = tinyDataset(96);
     const dataset: Dataset = { ...good, load: () => ({ image: new Uint8Array(256), label: 3 }) };

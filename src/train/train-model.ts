@@ -1,7 +1,7 @@
 /** @file The training loop. */
 
 import { bytesOf } from "../core/dtype.ts";
-import { ReparamError, throwIfAborted } from "../core/errors.ts";
+import { badData, ReparamError, throwIfAborted } from "../core/errors.ts";
 import type { StateDict } from "../core/tensor.ts";
 import type { Model } from "../ir/graph.ts";
 import { defaultNormalization, type Normalization } from "./augment.ts";
@@ -195,6 +195,7 @@ async function runEpoch(
       await save(options, run, progress);
     }
   }
+  if (steps === 0 && from.position === 0) throw nothingDecoded(dataset, batch, [...skipped]);
   progress = { ...progress, epoch: from.epoch + 1, position: 0 };
   if (options.checkpoint) await save(options, run, progress);
   const measured = validation && (await validate(options, run, validation));
@@ -209,6 +210,15 @@ async function runEpoch(
   history.push(record);
   options.onEpoch?.(record);
   return progress;
+}
+
+function nothingDecoded(dataset: Dataset, batch: number, skipped: readonly string[]): Error {
+  const shown = skipped.slice(0, 3).join(", ");
+  return badData(
+    dataset.name,
+    `not one step of batches of ${batch} could be made: ${skipped.length} of ${dataset.size} samples cannot be decoded (${shown}${skipped.length > 3 ? ", …" : ""})`,
+    "Look at the files, or choose a smaller batch",
+  );
 }
 
 /** Groups of `size` batches; the next is loaded while one is trained on; an incomplete last one is dropped. */
