@@ -28,7 +28,9 @@ describe("constantTensor", () => {
   });
 
   test("text, attributes of other names and other operators are none", () => {
-    expect(constantTensor(constant("value_string", { type: "string", value: "a" }))).toBeUndefined();
+    expect(
+      constantTensor(constant("value_string", { type: "string", value: "a" })),
+    ).toBeUndefined();
     expect(constantTensor(constant("alpha", { type: "float", value: 1 }))).toBeUndefined();
     const other = constant("value", { type: "tensor", value: stored }, "ConstantOfShape");
     expect(constantTensor(other)).toBeUndefined();
