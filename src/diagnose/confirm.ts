@@ -86,7 +86,10 @@ export async function faultyKernel(
   }
   for (const { kind: name } of hypothesis) {
     const extra = variants.extras.get(name);
-    if (extra) parts.push(extra);
+    if (!extra) continue;
+    parts.push(extra);
+    // As `add` counts: the most that either side has, and the sum's own. An extra branch has no bias.
+    moreWeight += Math.max(0, extra.roundings.weight - expected.roundings.weight) + 1;
   }
   const kind = tailKind(hypothesis);
   const factors = anatomy.tail.length > 0 ? await tailFactors(anatomy, kind) : undefined;
