@@ -121,6 +121,11 @@ describe("with the whole functions", () => {
   });
   test("a passed function adds nothing to exact weights", () => {
     expect(word(weights([block("exact")]), whole(0.4))).toBe("EXACT-FOLD");
+    expect(word(weights([]), whole(0))).toBe("EXACT-FOLD");
+  });
+  test("without blocks it settles what only the deploy file holds", () => {
+    expect(word(weights([], { surplus: ["x"] }), whole(0.4))).toBe("EQUAL-UP-TO-ROUNDING");
+    expect(word(weights([], { equal: [] }), whole(0.4))).toBe("EQUAL-UP-TO-ROUNDING");
   });
   test("NaN outputs are no pass", () => {
     expect(word(weights([block("exact")]), whole(Number.NaN))).toBe("DIFFERENT");

@@ -76,7 +76,9 @@ function equalOrUndecided(
   const { blocks, others } = weights;
   const open = openQuestions(weights);
   const nothingCompared = blocks.length === 0 && others.equal.length === 0;
-  if (whole?.passed && (open.length > 0 || blocks.length === 0)) {
+  // What only the deploy file holds counts where no block accounts for it.
+  const unaccounted = nothingCompared || (blocks.length === 0 && others.surplus.length > 0);
+  if (whole?.passed && (open.length > 0 || unaccounted)) {
     return {
       word: "EQUAL-UP-TO-ROUNDING",
       formats: [],
@@ -86,7 +88,7 @@ function equalOrUndecided(
       ],
     };
   }
-  if (open.length > 0 || nothingCompared || (blocks.length === 0 && others.surplus.length > 0)) {
+  if (open.length > 0 || unaccounted) {
     return {
       word: "UNDECIDED",
       formats: [],
