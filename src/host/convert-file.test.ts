@@ -132,7 +132,7 @@ describe("reopening a sink", () => {
     const source = await sink.reopen();
     expect(source).toMatchObject({ name: at("x.bin"), byteLength: 3 });
     expect([...(await source.slice(1, 3))]).toEqual([2, 3]);
-    await expect(sink.write(Uint8Array.of(4))).rejects.toThrow("after the file was opened");
+    await expect(sink.write(Uint8Array.of(4))).rejects.toThrow("after the file was complete");
   });
 
   test("close gives the name, abort leaves nothing", async () => {

@@ -39,6 +39,11 @@ export interface FileSink extends ByteSink {
    * Usable until `close` or `abort`. Throws `bad-data` when nothing was written.
    */
   reopen(): Promise<ByteSource>;
+  /**
+   * Puts what was written on the disk, as `close` does before it gives the file its name. For files that belong
+   * together: a full disk then shows before the first of them has its name.
+   */
+  settle(): Promise<void>;
 }
 
 /**
@@ -99,7 +104,17 @@ export async function createFileSink(
     await writeFully(handle, pending.subarray(0, pendingBytes));
     pendingBytes = 0;
   };
+  let settled = false;
+  const settle = async (): Promise<void> => {
+    if (settled) return;
+    await flush();
+    await flushing;
+    if (lost) throw lost.error;
+    await handle.sync();
+    settled = true;
+  };
   return {
+    settle: () => attempt("cannot finish the file", settle),
     reopen: async () => {
       if (state !== "open") throw internalError(path, `reopened a sink that is ${state}`);
       if (reader === undefined) {
@@ -112,7 +127,7 @@ export async function createFileSink(
     },
     write: (bytes) =>
       attempt("cannot write", async () => {
-        if (reader) throw internalError(path, "write after the file was opened for reading");
+        if (reader || settled) throw internalError(path, "write after the file was complete");
         if (pendingBytes + bytes.byteLength > BUFFER_BYTES) await flush();
         if (bytes.byteLength >= BUFFER_BYTES) return await writeFully(handle, bytes);
         pending.set(bytes, pendingBytes);
@@ -120,11 +135,8 @@ export async function createFileSink(
       }),
     close: () =>
       attempt("cannot finish the file", async () => {
-        await flush();
         if (mode !== undefined) await handle.chmod(mode);
-        await flushing;
-        if (lost) throw lost.error;
-        await handle.sync();
+        await settle();
         await handle.close();
         await reader?.close();
         await publish(temporary, target, force);

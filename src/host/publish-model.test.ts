@@ -1,9 +1,19 @@
 /** @file ONNX models whose weights stand in a second file, from every job that writes one; a limit of 0 bytes makes them small. */
 
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import {
+  type FileHandle,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ReparamError } from "../core/errors.ts";
 import { readFloat64 } from "../core/tensor.ts";
 import { type RepVggArch, repVggArch } from "../zoo/nets/index.ts";
@@ -31,6 +41,7 @@ beforeEach(async () => {
   await createModelFile(SMALL, at("train.onnx"), { seed: 2, height: 32, width: 32 });
 });
 
+afterEach(() => vi.restoreAllMocks());
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /** Every initializer of the model at `path`, as numbers. */
@@ -60,6 +71,25 @@ describe("a data file beside the model", () => {
       verdict: { word: "EXACT-FOLD" },
       whole: { passed: true },
     });
+  });
+
+  test("a disk that turns out full at the model's last byte leaves neither file", async () => {
+    const probe = await open(at("train.onnx"));
+    const prototype = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const full = Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
+    const sync = prototype.sync;
+    let calls = 0;
+    // The data file comes first, the model second.
+    vi.spyOn(prototype, "sync").mockImplementation(async function (this: FileHandle) {
+      if (++calls === 2) throw full;
+      await sync.call(this);
+    });
+    await expect(convertFile(at("train.onnx"), at("two.onnx"), SPLIT)).rejects.toMatchObject({
+      tag: "cannot-write",
+    });
+    expect(calls).toBe(2);
+    expect(await names()).toEqual(["train.onnx"]);
   });
 
   test("of create, read again as the training form", async () => {

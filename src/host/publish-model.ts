@@ -67,6 +67,7 @@ export async function publishModel<W>(
     throwIfAborted(signal);
     const published = verification?.verdict.word !== "DIFFERENT";
     const sizeBytes = source.byteLength + (dataSource?.byteLength ?? 0);
+    if (published) for (const one of sinks) await one.settle();
     for (const one of sinks) await (published ? one.close() : one.abort());
     return { output: { path, sizeBytes }, written, verification, published };
   } catch (error) {
