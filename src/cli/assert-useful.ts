@@ -30,6 +30,22 @@ export async function fileCheck(
   };
 }
 
+/** The check of a comparison's two files: an option about checkpoints may be about either. */
+export async function pairCheck(
+  flags: ReadingFlags,
+): Promise<(training: ModelFile, deploy?: ModelFile) => void> {
+  const checkArch = await archCheck(flags.arch);
+  return (training, deploy) => {
+    if (training.kind === "onnx" && deploy?.kind === "onnx") {
+      refuse(
+        readingGiven(flags),
+        "both files are ONNX models: their nodes say what checkpoints leave open",
+      );
+    }
+    checkArch?.(training);
+  };
+}
+
 /** What a comparison's nets are run on, and whether they are. */
 export interface RunFlags {
   readonly input?: string;
@@ -69,15 +85,22 @@ function assertUseful(flags: ReadingFlags & TargetFlags, file: ModelFile): void 
     }
     return;
   }
-  const reading = given({
+  refuse(
+    readingGiven(flags),
+    `${file.name} is an ONNX model: its nodes say what checkpoints leave open`,
+  );
+  refuse(shape, `${file.name} is an ONNX model: its inputs and operator set are kept`);
+}
+
+/** The options that say how a checkpoint is to be read. */
+function readingGiven(flags: ReadingFlags): string[] {
+  return given({
     "--key": flags.key,
     "--eps": flags.eps,
     "--family": flags.family,
     "--recipe": flags.recipe,
     "--no-identity": flags.identity === false || undefined,
   });
-  refuse(reading, `${file.name} is an ONNX model: its nodes say what checkpoints leave open`);
-  refuse(shape, `${file.name} is an ONNX model: its inputs and operator set are kept`);
 }
 
 /** Names of the options that were given. */

@@ -3,12 +3,11 @@
 import type { Command } from "commander";
 import { ReparamError } from "../core/errors.ts";
 import type { VerifyFilesOptions } from "../host/verify-files.ts";
-import { assertUsefulTogether, type RunFlags } from "./assert-useful.ts";
+import { assertUsefulTogether, pairCheck, type RunFlags } from "./assert-useful.ts";
 import { addReportOption, checkReportName, type ReportFlags } from "./html-report.ts";
 import {
   addReadingOptions,
   anyInteger,
-  archCheck,
   parseShape,
   positiveInteger,
   type ReadingFlags,
@@ -46,7 +45,7 @@ export async function comparisonOptions(
   return {
     ...(await readingOptions(flags)),
     ...(await inputOptions(flags)),
-    check: await archCheck(flags.arch),
+    check: await pairCheck(flags),
     weightsOnly: flags.weightsOnly,
     noiseByDepth: flags.report !== undefined,
     replicas: flags.replicas,

@@ -32,8 +32,8 @@ export async function diagnoseFiles(
   const training = await openModelPath(trainPath, options);
   let deploy: OpenedModel | undefined;
   try {
-    options.check?.(training.file);
     deploy = await openDeploy(deployPath, options);
+    options.check?.(training.file, deploy.file);
     const diagnosis = await diagnose(training.file, deploy.file, {
       ...rest,
       ...(weightsOnly ? {} : { runtime: loadNodeRuntime }),

@@ -14,10 +14,10 @@ export interface OpenedModel {
   close(): Promise<void>;
 }
 
-/** A caller's own look at the opened file. */
+/** A caller's own look at the opened file, or at the two of a comparison. */
 export interface CheckFile {
-  /** Called before anything else is done with the file; throw to stop. */
-  readonly check?: ((file: ModelFile) => void) | undefined;
+  /** Called before anything else is done with the files; throw to stop. */
+  readonly check?: ((file: ModelFile, deploy?: ModelFile) => void) | undefined;
 }
 
 /**

@@ -42,8 +42,8 @@ export async function verifyFiles(
   const training = await openModelPath(trainPath, options);
   let deploy: OpenedModel | undefined;
   try {
-    options.check?.(training.file);
     deploy = await openDeploy(deployPath, options);
+    options.check?.(training.file, deploy.file);
     const verification = await verify(training.file, deploy.file, {
       ...rest,
       ...(golden ? { input: golden.input } : {}),

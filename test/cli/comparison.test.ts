@@ -16,6 +16,7 @@ const SIZE = "1x3x32x32";
 beforeAll(async () => {
   cli.write("train.pth", await smallCheckpoint());
   cli.run("convert", "train.pth", "-o", "deploy.pth");
+  cli.run("convert", "train.pth", "-o", "deploy.onnx");
   const values = Array.from({ length: 3 * 32 * 32 }, (_, i) => Math.sin(i));
   cli.write("x.npy", writeNpy(float32Tensor([1, 3, 32, 32], values)));
   mkdirSync(cli.path("photos"));
@@ -53,6 +54,21 @@ describe.each(COMMANDS)("%s refuses options that can do nothing together", (comm
     const golden = ["--golden", "x.npy", "x.npy"];
     const line = failure(64, command, "train.pth", "deploy.pth", ...golden, ...args);
     expect(line).toMatch(new RegExp(`^error: ${option}: .*--golden`));
+  });
+
+  test.each([
+    ["--key", ["--key", "ema"]],
+    ["--eps", ["--eps", "1e-3"]],
+    ["--family", ["--family", "repvgg"]],
+    ["--no-identity", ["--no-identity"]],
+  ])("%s where both files are ONNX models", (option, args) => {
+    const line = failure(64, command, "deploy.onnx", "deploy.onnx", ...args);
+    expect(line).toMatch(new RegExp(`^error: ${option}: both files are ONNX models`));
+  });
+
+  test("an option about checkpoints is fine where one file is one", () => {
+    const args = ["train.pth", "deploy.onnx", "--weights-only", "--eps", "1e-5"];
+    expect(cli.run(command, ...args)).toMatchObject({ status: 0, stderr: "" });
   });
 
   test("an array beside --images, where --input is the size of the images", () => {
