@@ -27,7 +27,12 @@ import { loadNodeRuntime } from "./ort-node.ts";
 import { publishModel } from "./publish-model.ts";
 import { targetFormat } from "./target-format.ts";
 import { openTrainingLog } from "./training-log.ts";
-import { openTrainingNet, type TrainingSource } from "./training-net.ts";
+import {
+  assertCheckpointKeys,
+  isCheckpointKey,
+  openTrainingNet,
+  type TrainingSource,
+} from "./training-net.ts";
 import { contentOf, modelOf, writeContent } from "./write-content.ts";
 
 export interface TrainFileOptions
@@ -81,12 +86,9 @@ export async function trainFile(options: TrainFileOptions): Promise<TrainingResu
   const data = await openDataset(options.dataFolder, options);
   assertImageSize(options, data);
   const net = await openTrainingNet(sourceOf(options, data), sizeOf(data));
-  if (target !== "onnx" && !net.hasCheckpointKeys) {
-    throw new ReparamError("usage", {
-      where: outPath,
-      what: "an ONNX model has no checkpoint keys to write",
-      fix: "Give an output that ends in .onnx",
-    });
+  if (target !== "onnx" && net.isGraph) {
+    assertCheckpointKeys(net.model, outPath);
+    assertNoDeploy(outPath, deployPath);
   }
   const runtime = await loadNodeRuntime();
   const log = openTrainingLog(options.logPath, resumes);
@@ -114,7 +116,8 @@ export async function trainFile(options: TrainFileOptions): Promise<TrainingResu
     });
     const { model, state } = result.ema ?? result;
     const { tensors } = withUntrained(net.checkpoint, state);
-    const content = contentOf(target, tensors, () => model);
+    const named = [...tensors].filter(([name]) => !net.isGraph || isCheckpointKey(name));
+    const content = contentOf(target, named, () => model);
     const { output } = await publishModel(
       outPath,
       { model: modelOf(content), write: (sink, data) => writeContent(content, sink, data) },
@@ -169,6 +172,16 @@ function withUntrained(checkpoint: ReadonlyMap<string, LazyTensor>, state: State
   const tensors = new Map(checkpoint);
   for (const [name, value] of state.tensors) tensors.set(name, value);
   return { ...state, tensors };
+}
+
+/** The deploy form is made from the file that was written, and without the graph only known families can be fused. */
+function assertNoDeploy(outPath: string, deployPath: string | undefined): void {
+  if (deployPath === undefined) return;
+  throw new ReparamError("usage", {
+    where: deployPath,
+    what: `the deploy form of an ONNX model is made from its graph, and ${outPath} holds weights only`,
+    fix: "Give an output that ends in .onnx",
+  });
 }
 
 function assertFree(path: string | undefined): void {

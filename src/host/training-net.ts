@@ -16,8 +16,8 @@ export interface TrainingNet {
   readonly model: Model;
   /** For reports. */
   readonly name: string;
-  /** False for an ONNX model: its weights have no checkpoint keys. */
-  readonly hasCheckpointKeys: boolean;
+  /** Whether it came from a graph that says how the checkpoint's tensors belong together: then no family has to be known. */
+  readonly isGraph: boolean;
   /** Every tensor of the checkpoint, in its order: auxiliary heads are in it and not in the model. Empty for ONNX. */
   readonly checkpoint: ReadonlyMap<string, LazyTensor>;
 }
@@ -39,7 +39,7 @@ export async function openTrainingNet(
     const state = createRepVgg(arch, "training", { seed, statistics: "fresh" });
     const model = await decodeInitializers(build(arch, state));
     const name = arch.name ?? "custom RepVGG";
-    return { model, name, hasCheckpointKeys: true, checkpoint: state.tensors };
+    return { model, name, isGraph: false, checkpoint: state.tensors };
   }
   const opened = await openModelPath(
     source.file,
@@ -49,7 +49,7 @@ export async function openTrainingNet(
     const { file } = opened;
     if (file.kind === "onnx") {
       const model = await decodeInitializers(file.model);
-      return { model, name: source.file, hasCheckpointKeys: false, checkpoint: new Map() };
+      return { model, name: source.file, isGraph: true, checkpoint: new Map() };
     }
     const { arch, form } = inferRepVgg(file.state, { where: source.file });
     if (form !== "training") {
@@ -61,8 +61,35 @@ export async function openTrainingNet(
     }
     const model = await decodeInitializers(build(arch, file.state));
     const checkpoint = await decodeTensors(file.state.tensors);
-    return { model, name: arch.name ?? source.file, hasCheckpointKeys: true, checkpoint };
+    return { model, name: arch.name ?? source.file, isGraph: false, checkpoint };
   } finally {
     await opened.close();
   }
+}
+
+/** What `state_dict` calls a tensor: names of attributes with dots between them. */
+const CHECKPOINT_KEY = /^[A-Za-z_]\w*(\.\w+)*$/;
+
+/** Operators whose stored inputs are a module's tensors; constants of others (shapes, limits) belong to the graph alone. */
+const MODULES = ["Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"];
+
+/**
+ * The names under which PyTorch's modules know the graph's weights, as its exporter keeps them.
+ *
+ * @throws usage where a weight has lost its name, and a checkpoint at `path` could not be loaded by any module
+ */
+export function assertCheckpointKeys({ graph }: Model, path: string): void {
+  for (const node of graph.nodes.filter(({ opType }) => MODULES.includes(opType))) {
+    const lost = node.inputs.find((name) => graph.initializers.has(name) && !isCheckpointKey(name));
+    if (lost === undefined) continue;
+    throw new ReparamError("usage", {
+      where: path,
+      what: `the ONNX model's weight ${JSON.stringify(lost)} has no name that a module's state dict could have`,
+      fix: "Give an output that ends in .onnx, or export the model with its parameter names",
+    });
+  }
+}
+
+export function isCheckpointKey(name: string): boolean {
+  return CHECKPOINT_KEY.test(name);
 }

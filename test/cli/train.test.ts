@@ -135,11 +135,21 @@ describe("train", () => {
       "fresh",
     );
     expect(cli.run("train", "f.onnx", ...RUN, "--image-size", "32", "-o", "g.onnx").status).toBe(0);
-    const refused = cli.run("train", "f.onnx", ...RUN, "--image-size", "32", "-o", "h.pth");
+    const both = ["-o", "h.pth", "--deploy", "i.onnx"];
+    const refused = cli.run("train", "f.onnx", ...RUN, "--image-size", "32", ...both);
     expect([refused.status, refused.stderr]).toEqual([
       64,
-      expect.stringContaining("no checkpoint keys"),
+      expect.stringContaining("made from its graph, and h.pth holds weights only"),
     ]);
+  });
+
+  test("an ONNX model whose weights have their names gives a checkpoint of the same numbers", () => {
+    expect(cli.run("train", "f.onnx", ...RUN, "--image-size", "32", "-o", "h.pth").status).toBe(0);
+    // The same seed gives the same curve: the graph of the run before.
+    const compared = cli.run("verify", "h.pth", "g.onnx", "--weights-only");
+    expect([compared.stderr, compared.status]).toEqual(["", 0]);
+    const { document } = cli.json("inspect", "h.pth");
+    expect(document).toMatchObject({ form: "training" });
   });
 
   test.each([
