@@ -58,8 +58,8 @@ export function roundingUnit(dtype: FloatDType): Unit {
   return { at: (_, bound) => relative * bound + floor, rounding: { relative, floor } };
 }
 
-/** Numbers read at once, 1 MiB of float32, which stays in the second-level cache; the next such part is read while one is compared. */
-const CHUNK_ELEMENTS = 2 ** 18;
+/** Numbers read at once, 2 MiB of float32; the next such part is read while one is compared. */
+const CHUNK_ELEMENTS = 2 ** 19;
 /** Numbers compared at once: a few arrays of 128 KiB, which stay in the processor's cache. */
 const BLOCK_ELEMENTS = 2 ** 14;
 

@@ -33,10 +33,10 @@ function modelOf(...tensors: LazyTensor[]): Model {
   return g.build();
 }
 
-test("tensors go through in pieces of at most 1 MiB", async () => {
+test("tensors go through in pieces of at most 2 MiB", async () => {
   const reads: number[] = [];
-  const piece = 2 ** 18;
-  const count = 3 * piece + 5; // 3 MiB and 20 bytes of float32: three full pieces and a rest
+  const piece = 2 ** 19;
+  const count = 3 * piece + 5; // 6 MiB and 20 bytes of float32: three full pieces and a rest
   const progress: number[] = [];
   const sink = memorySink();
   await writeModel(modelOf(made(count, reads)), sink, {
