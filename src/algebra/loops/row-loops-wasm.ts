@@ -16,6 +16,8 @@ import { ROW_LOOPS_BINARY } from "./row-loops-binary.ts";
 
 /** WebAssembly memory grows in pages of this many bytes. */
 const PAGE_BYTES = 2 ** 16;
+/** Larger blocks (one row of so many numbers, 100 MB of arrays) are left to the plain loops: this memory never shrinks. */
+const MAX_BLOCK_NUMBERS = 2 ** 22;
 /** Arrays begin on a cache line. */
 const ALIGNMENT_BYTES = 64;
 
@@ -113,6 +115,7 @@ export function createWasmLoops(): RowLoops | undefined {
   return {
     block: (rows, rowSize) => {
       const size = rows * rowSize;
+      if (size > MAX_BLOCK_NUMBERS) return plainLoops.block(rows, rowSize);
       if (arrays.factors.length < rows || arrays.values.length < size) {
         arrays = layOut(
           code.memory,

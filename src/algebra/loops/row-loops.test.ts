@@ -179,6 +179,18 @@ test("arrays of another memory are computed all the same", () => {
   expect([...values]).toEqual([2, 4, 30, 40]);
 });
 
+test("a row of more numbers than the memory should ever hold gets arrays of its own", () => {
+  const small = wasm.block(1, 2 ** 10).values.buffer;
+  const large = wasm.block(1, 2 ** 22 + 1);
+  expect(large.values).toHaveLength(2 ** 22 + 1);
+  expect(large.values.buffer).not.toBe(small);
+  const scaled = { stored: new Float32Array(2 ** 22 + 1).fill(3), factors: Float64Array.of(0.5) };
+  wasm.fillRows(large.values, scaled);
+  expect(large.values.at(-1)).toBe(1.5);
+  // And the memory is what it was.
+  expect(wasm.block(1, 2 ** 10).values.buffer).toBe(small);
+});
+
 test("row-loops-binary.ts is what row-loops.wat assembles to (else: npm run build:loops)", async () => {
   expect(readFileSync(ROW_LOOPS_BINARY_PATH, "utf8")).toBe(await formatRowLoops());
 });
