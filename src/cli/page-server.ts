@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import { extname, join, sep } from "node:path";
 import { ReparamError } from "../core/errors.ts";
 
-export const LOOPBACK = "127.0.0.1";
+const LOOPBACK = "127.0.0.1";
 
 export interface PageServer {
   /** `http://127.0.0.1:PORT/` */

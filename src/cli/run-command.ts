@@ -118,7 +118,7 @@ export function printable(text: string): string {
 }
 
 /** Emphasis by escape codes where `stream` is a terminal that wants them (NO_COLOR, see no-color.org). */
-export function terminalStyle(stream: NodeJS.WriteStream): Style {
+function terminalStyle(stream: NodeJS.WriteStream): Style {
   const wanted = stream.isTTY && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb";
   if (!wanted) return PLAIN;
   return {

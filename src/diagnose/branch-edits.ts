@@ -47,7 +47,7 @@ export function withEpsilon(spec: BranchSpec, epsilon: number): BranchSpec {
   return mapBatchNorms(spec, (node) => setEpsilon(node, epsilon));
 }
 
-export function setEpsilon(node: Node, epsilon: number): Node {
+function setEpsilon(node: Node, epsilon: number): Node {
   const attribute: Attribute = { type: "float", value: epsilon };
   return { ...node, attributes: new Map(node.attributes).set("epsilon", attribute) };
 }
@@ -146,7 +146,7 @@ export function withBatchNormOf(spec: BranchSpec, other: BatchNormTensors): Bran
 }
 
 /** Every element changed, in float64. */
-export function mapTensor(tensor: LazyTensor, change: (value: number) => number): LazyTensor {
+function mapTensor(tensor: LazyTensor, change: (value: number) => number): LazyTensor {
   const count = elementCount(tensor.shape);
   return {
     dtype: "float64",

@@ -40,7 +40,7 @@ function isForTail(kind: string): boolean {
   return ["mean", "beta", "gamma", "square-root", "epsilon"].includes(kind.split(":")[0]!);
 }
 
-export function appliesTo(kind: string, j: number, variants: Variants): boolean {
+function appliesTo(kind: string, j: number, variants: Variants): boolean {
   const word = kind.split(":")[0]!;
   if (word === "epsilon" || word === "bn-block") return variants.hasBatchNorm(j);
   return variants.kinds(j).includes(kind);

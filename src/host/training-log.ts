@@ -44,7 +44,7 @@ export function openTrainingLog(path: string | undefined, resumes: boolean): Tra
 }
 
 /** The old log up to the first record of the resumed run; a half line at its end (the run was killed) goes too. */
-export function linesBefore(text: string, first: TrainRecord): string {
+function linesBefore(text: string, first: TrainRecord): string {
   const kept = text.split("\n").filter((line) => {
     try {
       const record = JSON.parse(line) as TrainRecord;

@@ -44,7 +44,7 @@ function nodeLines(node: Node, graph: Graph, indent: string): string[] {
 }
 
 /** `y = Conv(x, w: float32[8, 3, 3, 3]) {strides: [1, 1]}` */
-export function formatNode(node: Node, graph?: Graph): string {
+function formatNode(node: Node, graph?: Graph): string {
   const inputs = node.inputs.map((name) => {
     const constant = graph?.initializers.get(name);
     return constant ? `${name}: ${constant.dtype}${formatShape(constant.shape)}` : name || "–";

@@ -60,7 +60,7 @@ export function blockedConv(
 }
 
 /** An ordinary value `[n, c, h, w]` as `[n, c/b, h, w, b]` under the same shape. */
-export function toBlocked(e: Emitter, value: string): string {
+function toBlocked(e: Emitter, value: string): string {
   return e.node("ReorderInput", [value], e.shape(value), {}, BLOCKED);
 }
 

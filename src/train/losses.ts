@@ -50,7 +50,7 @@ export function crossEntropy(
 }
 
 /** Rank 0: rows of `logits` whose largest entry is the label. */
-export function correctCount(e: Emitter, logits: string, labels: string): string {
+function correctCount(e: Emitter, logits: string, labels: string): string {
   const [n = 1] = e.shape(logits);
   const best = e.node("ArgMax", [logits], [n], { axis: 1, keepdims: 0 });
   return reduceSum(e, cast(e, equal(e, best, labels)), [0], false);

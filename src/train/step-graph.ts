@@ -276,11 +276,7 @@ function usedScalars(options: StepGraphOptions): (typeof STEP_SCALARS)[number][]
 }
 
 /** A flat vector's pieces in their own shapes, by name. */
-export function splitFlat(
-  e: Emitter,
-  flat: string,
-  entries: readonly FlatEntry[],
-): Map<string, string> {
+function splitFlat(e: Emitter, flat: string, entries: readonly FlatEntry[]): Map<string, string> {
   const pieces =
     entries.length === 1
       ? [flat]

@@ -228,7 +228,7 @@ function bindExpression(expression: Expression, scope: Scope): Expression {
 }
 
 /** The first tensor an expression reads. */
-export function firstKey(expression: Expression): string | undefined {
+function firstKey(expression: Expression): string | undefined {
   if (typeof expression === "number") return undefined;
   if (typeof expression === "string") return expression;
   if ("values" in expression) return undefined;

@@ -115,7 +115,7 @@ export function emitStone(stone: BoundStone, x: EmittedValue, to: Emission): Emi
 }
 
 /** Sets or checks a channel count. Throws `bad-data` on a contradiction. */
-export function setChannels(channels: Channels, count: number, where: string): void {
+function setChannels(channels: Channels, count: number, where: string): void {
   if (count > MAX_CHANNELS) {
     throw badData(where, `${count} channels, expected at most ${MAX_CHANNELS}`);
   }

@@ -2,7 +2,7 @@
 
 export type Variables = ReadonlyMap<string, number>;
 
-export const NO_VARIABLES: Variables = new Map();
+const NO_VARIABLES: Variables = new Map();
 
 const VARIABLE = /\{([a-z]+)\}/g;
 

@@ -2,14 +2,14 @@
 
 import { beforeAll, expect, test } from "vitest";
 import type { ModelFile } from "../../src/convert/open.ts";
-import { float32Tensor, int64Tensor, lazyTensor } from "../../src/core/tensor.ts";
+import { float32Tensor, lazyTensor } from "../../src/core/tensor.ts";
 import { diagnose } from "../../src/diagnose/diagnose.ts";
 import { createGraphBuilder } from "../../src/ir/builder.ts";
 import type { Attribute, Model, Node } from "../../src/ir/graph.ts";
 import { applyPlan } from "../../src/rewrite/apply.ts";
 import { planReparam } from "../../src/rewrite/plan.ts";
 import { buildRepVgg, createRepVgg, type RepVggArch } from "../../src/zoo/nets/index.ts";
-import { withNodes, withoutNode } from "../support/graph-faults.ts";
+import { withNodes, withoutNode, withReflectedBorder } from "../support/graph-faults.ts";
 
 const ARCH: RepVggArch = {
   layout: "repvgg",
@@ -85,23 +85,7 @@ test.each<[string, number, string, Attribute, string]>([
 });
 
 test("a border padded by reflection", async () => {
-  const target = blockConv(deploy, 1);
-  const padded = withNodes(deploy, (node) => {
-    if (node !== target) return node;
-    const pad: Node = {
-      opType: "Pad",
-      domain: "",
-      name: "reflect",
-      inputs: [node.inputs[0]!, "reflect.pads"],
-      outputs: ["reflect.out"],
-      attributes: new Map([["mode", { type: "string", value: "reflect" }]]),
-    };
-    const inputs = ["reflect.out", ...node.inputs.slice(1)];
-    return [pad, { ...withAttribute(node, "pads", ints(0, 0, 0, 0)), inputs }];
-  });
-  const pads = lazyTensor(int64Tensor([8], [0, 0, 1, 1, 0, 0, 1, 1]));
-  const initializers = new Map(padded.graph.initializers).set("reflect.pads", pads);
-  expect(await findingsOf({ ...padded, graph: { ...padded.graph, initializers } })).toEqual([
+  expect(await findingsOf(withReflectedBorder(deploy, blockConv(deploy, 1)))).toEqual([
     "padding-mode-differs: reflect padding, expected zero (proved)",
   ]);
 });

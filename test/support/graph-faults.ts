@@ -39,6 +39,26 @@ function intsOf(node: Node, name: string): readonly number[] {
   return attribute?.type === "ints" ? attribute.value : [];
 }
 
+/** The convolution reads its input's reflection beyond the border instead of zeros: one position on every side. */
+export function withReflectedBorder(model: Model, target: Node): Model {
+  const padded = withNodes(model, (node) => {
+    if (node !== target) return node;
+    const pad: Node = {
+      opType: "Pad",
+      domain: "",
+      name: "reflect",
+      inputs: [node.inputs[0]!, "reflect.pads"],
+      outputs: ["reflect.out"],
+      attributes: new Map([["mode", { type: "string", value: "reflect" }]]),
+    };
+    const inputs = ["reflect.out", ...node.inputs.slice(1)];
+    return [pad, { ...withAttributes(node, { pads: ints(0, 0, 0, 0) }), inputs }];
+  });
+  const pads = lazyTensor(int64Tensor([8], [0, 0, 1, 1, 0, 0, 1, 1]));
+  const initializers = new Map(padded.graph.initializers).set("reflect.pads", pads);
+  return { ...padded, graph: { ...padded.graph, initializers } };
+}
+
 /** `node` gone; what read its output reads its first input. */
 export function withoutNode(model: Model, gone: Node): Model {
   const [from, to] = [gone.outputs[0]!, gone.inputs[0]!];
@@ -144,22 +164,7 @@ export const GRAPH_FAULTS: readonly GraphFault[] = [
     apply: ({ training, deploy }, pick) => {
       const convs = spatial(deploy);
       const target = convs[pick(convs.length)]!;
-      const padded = withNodes(deploy, (node) => {
-        if (node !== target) return node;
-        const pad: Node = {
-          opType: "Pad",
-          domain: "",
-          name: "reflect",
-          inputs: [node.inputs[0]!, "reflect.pads"],
-          outputs: ["reflect.out"],
-          attributes: new Map([["mode", { type: "string", value: "reflect" }]]),
-        };
-        const inputs = ["reflect.out", ...node.inputs.slice(1)];
-        return [pad, { ...withAttributes(node, { pads: ints(0, 0, 0, 0) }), inputs }];
-      });
-      const pads = lazyTensor(int64Tensor([8], [0, 0, 1, 1, 0, 0, 1, 1]));
-      const initializers = new Map(padded.graph.initializers).set("reflect.pads", pads);
-      return { training, deploy: { ...padded, graph: { ...padded.graph, initializers } } };
+      return { training, deploy: withReflectedBorder(deploy, target) };
     },
   },
   {

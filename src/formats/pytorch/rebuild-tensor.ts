@@ -58,7 +58,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 };
 
 /** The dtype a storage class or `torch.X` dtype stands for; undefined if it is neither. */
-export function dtypeOf(path: string): DType | undefined {
+function dtypeOf(path: string): DType | undefined {
   const name = path.slice(path.lastIndexOf(".") + 1);
   return path.startsWith("torch.") && Object.hasOwn(TORCH_DTYPES, name)
     ? TORCH_DTYPES[name]

@@ -70,20 +70,6 @@ export function mapDim(dim: Dim, f: (n: number) => number, keeps = false): Dim {
   return keeps ? dim : undefined;
 }
 
-/** Product, where known; a lone symbol times 1 stays a symbol. */
-export function productOf(dims: readonly Dim[]): Dim {
-  let product = 1;
-  let symbol: string | undefined;
-  for (const dim of dims) {
-    if (dim === undefined) return undefined;
-    if (typeof dim === "number") product *= dim;
-    else if (symbol === undefined) symbol = dim;
-    else return undefined;
-  }
-  if (symbol === undefined || product === 0) return product;
-  return product === 1 ? symbol : undefined;
-}
-
 /** An axis counted from the front. Throws `bad-data` outside `[-rank, rank)`. */
 export function toAxis(where: string, axis: number, rank: number): number {
   const front = axis < 0 ? axis + rank : axis;

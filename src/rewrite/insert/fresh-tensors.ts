@@ -10,8 +10,6 @@ import { seededNormal } from "./seeded-numbers.ts";
 /** γ = 1, β = 0 (PyTorch's default), or γ = β = 0.01 (what ZCls and the training runs of RepVGG issue 23 used). */
 export type FreshStart = "gamma1" | "gamma001";
 
-export const FRESH_STARTS: readonly FreshStart[] = ["gamma1", "gamma001"];
-
 const GAMMA_BETA: Readonly<Record<FreshStart, readonly [gamma: number, beta: number]>> = {
   gamma1: [1, 0],
   gamma001: [0.01, 0.01],

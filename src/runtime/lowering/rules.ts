@@ -99,9 +99,6 @@ export function isSupported(opType: string): boolean {
   return NATIVE.has(opType) || Object.hasOwn(REWRITTEN, opType);
 }
 
-/** For documentation and tests: the operators with a rule. */
-export const REWRITTEN_OPS: readonly string[] = Object.keys(REWRITTEN);
-
 /** Which outputs of `node` hold floats, given which inputs do. */
 export function floatOutputs(node: Node, isFloat: (value: string) => boolean): boolean[] {
   const first = firstIsFloat(node, isFloat);
